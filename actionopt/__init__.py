@@ -1,0 +1,31 @@
+"""Riemannian optimization in modular systems: training as a constrained problem, gradient flow as minimum action."""
+
+from actionopt.backprop import Adjoints, adjoints
+from actionopt.errors import InputError, SolverError
+from actionopt.loading import load_problem
+from actionopt.losses import CustomLoss, Logistic, Loss, SoftmaxCrossEntropy, SquaredError
+from actionopt.modules import Activation, Chain, Dense, Module, Parallel, Parameter, Residual
+from actionopt.problem import Problem
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Activation",
+    "Adjoints",
+    "Chain",
+    "CustomLoss",
+    "Dense",
+    "InputError",
+    "Logistic",
+    "Loss",
+    "Module",
+    "Parallel",
+    "Parameter",
+    "Problem",
+    "Residual",
+    "SoftmaxCrossEntropy",
+    "SolverError",
+    "SquaredError",
+    "adjoints",
+    "load_problem",
+]

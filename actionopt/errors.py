@@ -1,0 +1,33 @@
+"""The two ways things go wrong: the input is wrong, or a solver did not get there."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class InputError(ValueError):
+    """The caller's input cannot be used; the message says what was expected, what came, and the way out."""
+
+
+class SolverError(RuntimeError):
+    """A solver stopped before it converged.
+
+    Attributes
+    ----------
+    result : object
+        The best result so far, with its status and message; `throw=False` returns it instead of raising.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
+    """Build the error for a name that is not among the known ones, with the nearest one suggested."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")

@@ -1,0 +1,91 @@
+"""Problem files: a Python file whose `build(**options)` returns a Problem or a Lagrangian."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from actionopt.errors import InputError, unknown_name
+
+
+def load_problem(path: str | Path, **options: Any) -> Any:
+    """Build the problem that a file defines.
+
+    Parameters
+    ----------
+    path : str or Path
+        A Python file with `build(**options)`.
+    **options
+        Handed to `build`.
+
+    Returns
+    -------
+    Problem or Lagrangian
+
+    Raises
+    ------
+    InputError
+        If the file is missing, has no build, does not know an option, or raises (the message shows its line).
+    """
+    path = Path(path)
+    build = getattr(load_file(path), "build", None)
+    if not callable(build):
+        raise InputError(f"{path}: expected a function build(**options) that returns a Problem or a Lagrangian")
+    parameters = inspect.signature(build).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for option in options:
+            if option not in parameters:
+                raise unknown_name(f"option of {path}", option, parameters)
+    try:
+        problem = build(**options)
+    except Exception as error:
+        raise _explained(path, error) from error
+    if not hasattr(problem, "size"):
+        raise InputError(f"{path}: build() must return a Problem or a Lagrangian, got {type(problem).__name__}")
+    return problem
+
+
+def load_file(path: str | Path) -> ModuleType:
+    """Import a problem file under a name of its own.
+
+    Raises
+    ------
+    InputError
+        If it is missing, is no Python file or raises.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no problem file {path}: expected a Python file with a function build(**options)")
+    name = f"actionopt_problem_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path}: expected a Python file, with the ending .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise _explained(path, error) from error
+    return module
+
+
+def named_points(path: str | Path) -> dict[str, Any]:
+    """Return the POINTS of a problem file, `{name: coordinates}`, empty where it names none."""
+    return dict(getattr(load_file(path), "POINTS", {}))
+
+
+def _explained(path: Path, error: Exception) -> InputError:
+    """Name the user's own line: the last one of the traceback that lies in the problem file."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        line, text = error.lineno, (error.text or "").strip()
+    else:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        line, text = (frames[-1].lineno, frames[-1].line) if frames else (None, None)
+    place = f"{path}, line {line}: {text}\n  " if line else f"{path}: "
+    return InputError(f"{place}{type(error).__name__}: {error}")

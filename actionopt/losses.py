@@ -1,0 +1,191 @@
+"""Losses: the energy of one sample as a function of the system's output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from actionopt.errors import InputError
+from actionopt.modules.derived import pull_back
+from actionopt.ops import DualOps, Ops
+from actionopt.ops.base import Array
+
+
+class Loss:
+    """A scalar energy a sample, `value(ops, y, target)`; derivatives follow from it.
+
+    Arrays are `(..., B, d)` for outputs and `(B, t)` for targets, in the namespace `ops`.
+    """
+
+    name = "loss"
+
+    def value(self, ops: Ops, y: Array, target: Array) -> Array:
+        """Return the energy of each sample, `(..., B)`."""
+        raise NotImplementedError(f"{type(self).__name__} must define value(self, ops, y, target)")
+
+    def gradient(self, ops: Ops, y: Array, target: Array) -> Array:
+        """Return `d value / dy` of each sample, `(..., B, d)`."""
+        return pull_back(lambda ops, y: self.value(ops, y, target), ops, (y,), (2,))[0]
+
+    def curvature(self, ops: Ops, y: Array, target: Array, v: Array) -> Array:
+        """Return the Hessian of the value in y times `v`, `(..., B, d)`: the output metric `fisher`.
+
+        For cross-entropy and logistic losses it is the Fisher information of the predicted distribution; for every
+        loss it is the generalised Gauss-Newton metric.
+        """
+        duals = DualOps(ops)
+        product = duals.parts(self.gradient(duals, duals.dual(y, v), target))[1]
+        return v * 0.0 if product is None else product
+
+    def prepare(self, targets: Any, samples: int | None, out_size: int) -> np.ndarray:
+        """Check the targets and return them as the `(B, t)` array that `value` takes.
+
+        Raises
+        ------
+        InputError
+            Naming what was expected and what came.
+        """
+        targets = as_samples("targets", targets)
+        check_samples(targets, samples)
+        return targets
+
+
+class SquaredError(Loss):
+    """`1/2 |y - target|^2` a sample (summed over features, mean over samples)."""
+
+    name = "squared error"
+
+    def value(self, ops: Ops, y: Array, target: Array) -> Array:
+        difference = y - target
+        return 0.5 * ops.sum(difference * difference)
+
+    def gradient(self, ops: Ops, y: Array, target: Array) -> Array:
+        return y - target
+
+    def curvature(self, ops: Ops, y: Array, target: Array, v: Array) -> Array:
+        return v
+
+    def prepare(self, targets: Any, samples: int | None, out_size: int) -> np.ndarray:
+        targets = super().prepare(targets, samples, out_size)
+        if targets.shape[1] != out_size:
+            raise InputError(
+                f"targets must have {out_size} columns, the outputs of the last module, got {targets.shape[1]}"
+            )
+        return targets
+
+
+class SoftmaxCrossEntropy(Loss):
+    """Cross-entropy of softmax(y) with integer labels `0 .. d-1`, in nats: `log sum exp(y) - y[label]`."""
+
+    name = "softmax cross-entropy"
+
+    def value(self, ops: Ops, y: Array, target: Array) -> Array:
+        return ops.sum(ops.logsumexp(y)) - ops.sum(y * target)
+
+    def gradient(self, ops: Ops, y: Array, target: Array) -> Array:
+        return ops.softmax(y) - target
+
+    def curvature(self, ops: Ops, y: Array, target: Array, v: Array) -> Array:
+        p = ops.softmax(y)
+        weighted = p * v
+        return weighted - p * ops.sum(weighted, keepdims=True)
+
+    def prepare(self, targets: Any, samples: int | None, out_size: int) -> np.ndarray:
+        labels = np.asarray(targets)
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        if labels.ndim != 1:
+            raise InputError(f"labels must be a vector (B,) of class numbers, got shape {labels.shape}")
+        if labels.dtype.kind not in "iufb" or not np.isfinite(labels.astype(float)).all():
+            raise InputError(f"labels must be whole numbers 0 .. {out_size - 1}, got {labels.dtype} values")
+        if (labels != np.floor(labels)).any():
+            raise InputError(
+                f"labels must be whole numbers 0 .. {out_size - 1}, got {labels[labels != np.floor(labels)][0]!r}"
+            )
+        labels = labels.astype(int)
+        if labels.size and not (labels.min() >= 0 and labels.max() < out_size):
+            raise InputError(
+                f"labels must lie in 0 .. {out_size - 1}, the last module has {out_size} outputs; "
+                f"got {labels.min()} .. {labels.max()}"
+            )
+        one_hot = np.eye(out_size)[labels]
+        check_samples(one_hot, samples)
+        return one_hot
+
+
+class Logistic(Loss):
+    """Binary cross-entropy of sigmoid(y) in nats, summed over outputs: `softplus(y) - target y`, target in [0, 1]."""
+
+    name = "logistic"
+
+    def value(self, ops: Ops, y: Array, target: Array) -> Array:
+        return ops.sum(ops.softplus(y) - y * target)
+
+    def gradient(self, ops: Ops, y: Array, target: Array) -> Array:
+        return ops.sigmoid(y) - target
+
+    def curvature(self, ops: Ops, y: Array, target: Array, v: Array) -> Array:
+        p = ops.sigmoid(y)
+        return p * (1.0 - p) * v
+
+    def prepare(self, targets: Any, samples: int | None, out_size: int) -> np.ndarray:
+        targets = super().prepare(targets, samples, out_size)
+        if targets.shape[1] != out_size:
+            raise InputError(
+                f"targets must have {out_size} columns, the outputs of the last module, got {targets.shape[1]}"
+            )
+        if targets.size and not (targets.min() >= 0 and targets.max() <= 1):
+            raise InputError(f"logistic targets must lie in [0, 1], got {targets.min():g} .. {targets.max():g}")
+        return targets
+
+
+class CustomLoss(Loss):
+    """A loss from its formula alone.
+
+    Parameters
+    ----------
+    value : callable
+        `value(ops, y, target) -> (B,)`, written with the functions of `ops`; `(B, 1)` is taken too.
+    name : str, optional
+        The name in tables and messages.
+    """
+
+    def __init__(self, value: Callable[[Ops, Array, Array], Array], name: str = "custom loss") -> None:
+        if not callable(value):
+            raise InputError(f"CustomLoss takes a function value(ops, y, target), got {value!r}")
+        self.formula = value
+        self.name = name
+
+    def value(self, ops: Ops, y: Array, target: Array) -> Array:
+        out = self.formula(ops, y, target)
+        return ops.sum(out) if ops.rank(out) == ops.rank(y) else out
+
+
+def as_samples(what: str, values: Any) -> np.ndarray:
+    """Return a finite float array `(B, d)`; a vector `(B,)` becomes one column.
+
+    Raises
+    ------
+    InputError
+        If the values are not numbers, not finite or not a matrix.
+    """
+    try:
+        array = np.array(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be an array of numbers (B, d), got {type(values).__name__}: {error}") from None
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise InputError(f"{what} must have shape (B, d), samples first, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise InputError(f"{what} must be finite, got {array[row, column]} at sample {row}, column {column}")
+    return array
+
+
+def check_samples(targets: np.ndarray, samples: int | None) -> None:
+    """Raise InputError unless there are as many targets as inputs."""
+    if samples is not None and len(targets) != samples:
+        raise InputError(f"targets must match the {samples} samples of the inputs, got {len(targets)}")

@@ -1,0 +1,70 @@
+"""The metric on the outputs, one positive semidefinite matrix a sample, that the layerwise metric pulls back."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from actionopt.errors import InputError
+from actionopt.ops import NUMPY, Ops
+from actionopt.ops.base import Array
+from actionopt.problem import Problem
+
+
+def output_product(problem: Problem, ops: Ops, y: Array, target: Array, v: Array) -> Array:
+    """Apply the output metric `g_o(y) = L_o^T L_o` to `v`, sample by sample.
+
+    Parameters
+    ----------
+    y, v : arrays (..., B, out_size) of `ops`
+        Outputs and a tangent of them.
+    target : array (B, t)
+        The problem's targets, `problem.target_array`, or a symbol for one of them.
+
+    Returns
+    -------
+    array (..., B, out_size)
+        `v` for the Euclidean metric, the Hessian of the loss in y times `v` for Fisher, the user's otherwise.
+    """
+    if callable(problem.output_metric):
+        rows = user_rows(problem, ops, y, target)
+        terms = [row * ops.sum(row * v, keepdims=True) for row in rows]
+        return sum(terms[1:], start=terms[0])
+    if problem.output_metric == "fisher":
+        return problem.loss.curvature(ops, y, target, v)
+    return v
+
+
+def user_rows(problem: Problem, ops: Ops, y: Array, target: Array) -> Sequence[Array]:
+    """Evaluate the user's output metric: the m rows of the factor L_o, each `(..., B, out_size)`.
+
+    Raises
+    ------
+    InputError
+        If the factor has the wrong shape, or only NumPy can evaluate it and derivatives are wanted.
+    """
+    metric: Any = problem.output_metric
+    arguments = len(inspect.signature(metric).parameters)
+    if arguments >= 3:
+        return _check_rows(list(metric(ops, y, target)), ops, y)
+    if ops is not NUMPY:
+        raise InputError(
+            "this computation needs derivatives of the output metric: write it as output_metric(ops, outputs, "
+            "targets), returning a list of rows (..., B, out_size), with the functions of ops alone"
+        )
+    factor = np.asarray(metric(y) if arguments == 1 else metric(y, target), dtype=float)
+    if factor.ndim < 2 or factor.shape[-1] != y.shape[-1]:
+        raise InputError(
+            f"output_metric must return factors (m, {y.shape[-1]}) or (..., B, m, {y.shape[-1]}), "
+            f"got shape {factor.shape}"
+        )
+    return [np.broadcast_to(factor[..., i, :], y.shape) for i in range(factor.shape[-2])]
+
+
+def _check_rows(rows: list[Array], ops: Ops, y: Array) -> list[Array]:
+    if not rows or any(ops.size(row) != ops.size(y) for row in rows):
+        raise InputError(f"output_metric must return at least one row (..., B, {ops.size(y)}), got {len(rows)} rows")
+    return rows

@@ -1,0 +1,147 @@
+"""The module: one equation, from which everything else follows."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from actionopt.errors import InputError
+from actionopt.modules.derived import pull_back
+from actionopt.ops import DualOps, Ops
+from actionopt.ops.base import Array
+
+
+class Module:
+    """A map `z_out = f(z_in, w)` from `in_size` to `out_size` numbers with `weight_size` weights.
+
+    A subclass sets the three sizes and writes `forward`; Jacobian products, metrics and constraints follow
+    from it. A closed-form `vjp` may be added for speed.
+
+    Parameters
+    ----------
+    in_size, out_size, weight_size : int, optional
+        The sizes; a subclass may set them as attributes instead.
+    mass : float or array (weight_size,), optional
+        Diagonal of this module's part of the metric, positive; the problem's mass where it is None.
+    name : str, optional
+        How tables and messages call this module.
+
+    Examples
+    --------
+    >>> class Gain(Module):
+    ...     in_size, out_size, weight_size = 1, 1, 2
+    ...
+    ...     def forward(self, ops, w, z):
+    ...         a, b = ops.unpack(w, (1,), (1,))
+    ...         return a * ops.tanh(b * z)
+    """
+
+    in_size: int
+    out_size: int
+    weight_size: int
+    mass: Any = None
+    name: str | None = None
+
+    def __init__(
+        self,
+        in_size: int | None = None,
+        out_size: int | None = None,
+        weight_size: int | None = None,
+        *,
+        mass: Any = None,
+        name: str | None = None,
+    ) -> None:
+        for attribute, value in (("in_size", in_size), ("out_size", out_size), ("weight_size", weight_size)):
+            if value is not None:
+                setattr(self, attribute, _size(type(self).__name__, attribute, value))
+        if mass is not None:
+            self.mass = mass
+        if name is not None:
+            self.name = name
+
+    def forward(self, ops: Ops, w: Array, z: Array) -> Array:
+        """Evaluate the module's equation in the namespace `ops`.
+
+        Parameters
+        ----------
+        ops : Ops
+            The namespace whose functions the formula calls.
+        w : array (..., weight_size)
+            Weights; take them apart with `ops.unpack`. On the CasADi side a row `(1, weight_size)`.
+        z : array (..., B, in_size)
+            Inputs, samples first.
+
+        Returns
+        -------
+        array (..., B, out_size)
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define forward(self, ops, w, z)")
+
+    def vjp(self, ops: Ops, w: Array, z: Array, out: Array, adjoint: Array) -> tuple[Array, Array]:
+        """Pull an adjoint of the output back to the weights and the input.
+
+        Parameters
+        ----------
+        w, z, out : array
+            The point: weights, input and `out = forward(ops, w, z)`, in the namespace `ops`.
+        adjoint : array (..., B, out_size)
+            One adjoint a sample.
+
+        Returns
+        -------
+        (array (..., weight_size), array (..., B, in_size))
+            `sum_b B_b^T adjoint_b` and `A_b^T adjoint_b`, with A = df/dz and B = df/dw.
+        """
+        dw, dz = pull_back(self.forward, ops, (w, z), (1, 2), adjoint)
+        return dw, dz
+
+    def jvp(self, ops: Ops, w: Array, z: Array, dw: Array | None, dz: Array | None) -> tuple[Array, Array]:
+        """Push tangents of weights and input forward: return `f` and `A dz + B dw`; None is a zero tangent."""
+        duals = DualOps(ops)
+        out = self.forward(duals, duals.dual(w, dw), duals.dual(z, dz))
+        value, tangent = duals.parts(out)
+        return value, value * 0.0 if tangent is None else tangent
+
+    def initial_weights(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw starting weights `(weight_size,)`: standard normal unless the module knows better."""
+        return rng.standard_normal(self.weight_size)
+
+    def mass_vector(self, default: np.ndarray) -> np.ndarray:
+        """Return the diagonal mass `(weight_size,)`, with `default (weight_size,)` where none was given.
+
+        Raises
+        ------
+        InputError
+            If the mass is not positive and finite, or of the wrong length.
+        """
+        if self.mass is None:
+            return default
+        mass = np.asarray(self.mass, dtype=float)
+        if mass.shape not in ((), (self.weight_size,)):
+            raise InputError(
+                f"{self.label}: mass must be one number or {self.weight_size} numbers, got shape {mass.shape}"
+            )
+        if not (np.isfinite(mass).all() and (mass > 0).all()):
+            raise InputError(f"{self.label}: mass must be positive and finite, got {self.mass!r}")
+        return np.broadcast_to(mass, (self.weight_size,))
+
+    def __repr__(self) -> str:
+        return f"{self.label}({self.in_size} -> {self.out_size}, {self.weight_size} weights)"
+
+    @property
+    def label(self) -> str:
+        """The name in tables and messages."""
+        return self.name or type(self).__name__
+
+
+def no_weights(ops: Ops, adjoint: Array) -> Array:
+    """Return the weight adjoint `(..., 0)` of a module without weights."""
+    return ops.split(ops.pack(ops.sum_samples(adjoint)), [0])[0]
+
+
+def _size(owner: str, attribute: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise InputError(f"{owner}: {attribute} must be a whole number >= 0, got {value!r}")
+    return int(value)

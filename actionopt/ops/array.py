@@ -1,0 +1,114 @@
+"""The NumPy namespace, and its twin on autograd's NumPy, which records for reverse mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from actionopt.ops.base import Array, Ops
+
+_SAME_NAME = ("exp", "log", "log1p", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh", "arctan", "abs")
+
+
+class ArrayOps(Ops):
+    """Arrays with leading axes; `xp` is numpy or a module that mirrors it."""
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+        for name in _SAME_NAME:
+            setattr(self, name, getattr(xp, name))
+
+    def unpack(self, w: Array, *shapes: tuple[int, ...]) -> Any:
+        lead = w.shape[:-1]
+        parts, start = [], 0
+        for shape in shapes:
+            rows, columns = (1, *shape) if len(shape) == 1 else shape
+            stop = start + rows * columns
+            parts.append(w[..., start:stop].reshape((*lead, rows, columns)))
+            start = stop
+        return parts[0] if len(shapes) == 1 else tuple(parts)
+
+    def pack(self, *parts: Array) -> Array:
+        return self.concatenate([part.reshape((*part.shape[:-2], -1)) for part in parts])
+
+    def split(self, z: Array, sizes: Sequence[int]) -> list[Array]:
+        ends = list(accumulate(sizes))
+        return [z[..., end - size : end] for end, size in zip(ends, sizes, strict=True)]
+
+    def size(self, z: Array) -> int:
+        return z.shape[-1]
+
+    def rank(self, z: Array) -> int:
+        return len(z.shape)
+
+    def concatenate(self, parts: Sequence[Array]) -> Array:
+        if len(parts) == 1:
+            return parts[0]
+        leads = {part.shape[:-1] for part in parts}
+        if len(leads) > 1:
+            lead = np.broadcast_shapes(*leads)
+            parts = [self.xp.broadcast_to(part, (*lead, part.shape[-1])) for part in parts]
+        return self.xp.concatenate(parts, axis=-1)
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        return self.xp.matmul(a, b)
+
+    def transpose(self, a: Array) -> Array:
+        return self.xp.swapaxes(a, -1, -2)
+
+    def sum(self, z: Array, keepdims: bool = False) -> Array:
+        return self.xp.sum(z, axis=-1, keepdims=keepdims)
+
+    def sum_samples(self, z: Array) -> Array:
+        return self.xp.sum(z, axis=-2, keepdims=True)
+
+    def repeat_samples(self, row: Array, like: Array) -> Array:
+        return row + self.xp.zeros((like.shape[-2], 1))
+
+    def logsumexp(self, z: Array) -> Array:
+        top = self.xp.max(z, axis=-1, keepdims=True)
+        return top + self.xp.log(self.xp.sum(self.xp.exp(z - top), axis=-1, keepdims=True))
+
+    def softmax(self, z: Array) -> Array:
+        weights = self.xp.exp(z - self.xp.max(z, axis=-1, keepdims=True))
+        return weights / self.xp.sum(weights, axis=-1, keepdims=True)
+
+    def relu(self, z: Array) -> Array:
+        return z * self.step(z)
+
+    def step(self, z: Array) -> Array:
+        return self.xp.where(z > 0, 1.0, 0.0)
+
+    def sigmoid(self, z: Array) -> Array:
+        return 0.5 + 0.5 * self.xp.tanh(0.5 * z)
+
+    def softplus(self, z: Array) -> Array:
+        return self.xp.logaddexp(0.0, z)
+
+
+NUMPY = ArrayOps(np)
+
+
+class _Traced(ArrayOps):
+    """autograd's NumPy, imported on first use: most runs never need it."""
+
+    def __init__(self) -> None:
+        pass
+
+    @cached_property
+    def xp(self) -> Any:
+        import autograd.numpy
+
+        return autograd.numpy
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _SAME_NAME:
+            return getattr(self.xp, name)
+        raise AttributeError(name)
+
+
+TRACED = _Traced()

@@ -1,0 +1,198 @@
+"""Dual numbers over any namespace: exact directional derivatives of every formula, to any order by nesting.
+
+A dual is `value + eps * tangent` with eps^2 = 0. Running a formula on duals gives its value and its derivative
+along the tangent; running a *reverse* pass on duals gives second-order products (forward over reverse).
+Tangents may carry extra leading axes: a stack of directions then shares one value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from actionopt.ops.base import ELEMENTWISE, Array, Ops
+
+
+class Dual:
+    """`value + eps * tangent`; a tangent of None is zero. `level` tells nested infinitesimals apart."""
+
+    __slots__ = ("level", "tangent", "value")
+    __array_ufunc__ = None  # NumPy leaves the operators to this class
+
+    def __init__(self, value: Array, tangent: Array | None, level: int = 1) -> None:
+        self.value = value
+        self.tangent = tangent
+        self.level = level
+
+    def _parts(self, other: Any) -> tuple[Array, Array | None] | None:
+        """Value and tangent of an operand at this level; None when the other one's level is higher."""
+        if not isinstance(other, Dual) or other.level < self.level:
+            return other, None
+        return (other.value, other.tangent) if other.level == self.level else None
+
+    def __add__(self, other: Any) -> Any:
+        if (parts := self._parts(other)) is None:
+            return NotImplemented
+        return Dual(self.value + parts[0], _add(self.tangent, parts[1]), self.level)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Dual:
+        return Dual(-self.value, None if self.tangent is None else -self.tangent, self.level)
+
+    def __sub__(self, other: Any) -> Any:
+        return self + (-other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return (-self) + other
+
+    def __mul__(self, other: Any) -> Any:
+        if (parts := self._parts(other)) is None:
+            return NotImplemented
+        value, tangent = parts
+        return Dual(
+            self.value * value,
+            _add(_product(self.tangent, value), _product(tangent, self.value)),
+            self.level,
+        )
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        return self * other**-1.0 if isinstance(other, Dual) else self * (1.0 / other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self**-1.0 * other
+
+    def __pow__(self, power: Any) -> Any:
+        if isinstance(power, Dual):
+            raise TypeError("a power must be a number; write x**y as ops.exp(y * ops.log(x))")
+        slope = None if self.tangent is None else power * self.value ** (power - 1) * self.tangent
+        return Dual(self.value**power, slope, self.level)
+
+
+def _add(a: Array | None, b: Array | None) -> Array | None:
+    if a is None:
+        return b
+    return a if b is None else a + b
+
+
+def _product(a: Array | None, b: Array) -> Array | None:
+    return None if a is None else a * b
+
+
+class DualOps(Ops):
+    """Duals whose values and tangents live in the namespace `inner`."""
+
+    def __init__(self, inner: Ops) -> None:
+        self.inner = inner
+        self.level: int = getattr(inner, "level", 0) + 1
+        for name in ELEMENTWISE:
+            setattr(self, name, self._elementwise(getattr(inner, name), _DERIVATIVES[name]))
+
+    def dual(self, value: Array, tangent: Array | None) -> Dual:
+        """Return `value + eps * tangent` at this level."""
+        return Dual(value, tangent, self.level)
+
+    def parts(self, x: Any) -> tuple[Array, Array | None]:
+        """Return value and tangent of `x`; a constant has no tangent."""
+        return (x.value, x.tangent) if isinstance(x, Dual) and x.level == self.level else (x, None)
+
+    def _elementwise(self, function: Callable, derivative: Callable) -> Callable:
+        def apply(x: Any) -> Any:
+            value, tangent = self.parts(x)
+            out = function(value)
+            return self.dual(out, None if tangent is None else derivative(self.inner, value, out) * tangent)
+
+        return apply
+
+    def _linear(self, function: Callable[[Array], Array], x: Any) -> Dual:
+        value, tangent = self.parts(x)
+        return self.dual(function(value), None if tangent is None else function(tangent))
+
+    def _split(self, function: Callable[[Array], Sequence[Array]], x: Any) -> list[Dual]:
+        value, tangent = self.parts(x)
+        values = function(value)
+        tangents = [None] * len(values) if tangent is None else function(tangent)
+        return [self.dual(v, t) for v, t in zip(values, tangents, strict=True)]
+
+    def unpack(self, w: Array, *shapes: tuple[int, ...]) -> Any:
+        if len(shapes) == 1:
+            return self._linear(lambda x: self.inner.unpack(x, *shapes), w)
+        return tuple(self._split(lambda x: self.inner.unpack(x, *shapes), w))
+
+    def _join(self, function: Callable[..., Array], parts: Sequence[Array]) -> Dual:
+        pairs = [self.parts(part) for part in parts]
+        value = function(*[v for v, _ in pairs])
+        if all(t is None for _, t in pairs):
+            return self.dual(value, None)
+        return self.dual(value, function(*[v * 0.0 if t is None else t for v, t in pairs]))
+
+    def pack(self, *parts: Array) -> Array:
+        return self._join(self.inner.pack, parts)
+
+    def split(self, z: Array, sizes: Sequence[int]) -> list[Array]:
+        return self._split(lambda x: self.inner.split(x, sizes), z)
+
+    def size(self, z: Array) -> int:
+        return self.inner.size(self.parts(z)[0])
+
+    def rank(self, z: Array) -> int:
+        return self.inner.rank(self.parts(z)[0])
+
+    def concatenate(self, parts: Sequence[Array]) -> Array:
+        return self._join(lambda *arrays: self.inner.concatenate(arrays), parts)
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        (a, da), (b, db) = self.parts(a), self.parts(b)
+        left = None if da is None else self.inner.matmul(da, b)
+        right = None if db is None else self.inner.matmul(a, db)
+        return self.dual(self.inner.matmul(a, b), _add(left, right))
+
+    def transpose(self, a: Array) -> Array:
+        return self._linear(self.inner.transpose, a)
+
+    def sum(self, z: Array, keepdims: bool = False) -> Array:
+        return self._linear(lambda x: self.inner.sum(x, keepdims), z)
+
+    def sum_samples(self, z: Array) -> Array:
+        return self._linear(self.inner.sum_samples, z)
+
+    def repeat_samples(self, row: Array, like: Array) -> Array:
+        return self._linear(lambda x: self.inner.repeat_samples(x, self.parts(like)[0]), row)
+
+    def logsumexp(self, z: Array) -> Array:
+        value, tangent = self.parts(z)
+        if tangent is None:
+            return self.dual(self.inner.logsumexp(value), None)
+        slope = self.inner.sum(self.inner.softmax(value) * tangent, keepdims=True)
+        return self.dual(self.inner.logsumexp(value), slope)
+
+    def softmax(self, z: Array) -> Array:
+        value, tangent = self.parts(z)
+        p = self.inner.softmax(value)
+        if tangent is None:
+            return self.dual(p, None)
+        weighted = p * tangent
+        return self.dual(p, weighted - p * self.inner.sum(weighted, keepdims=True))
+
+
+# derivative(ops, x, f(x)) of every elementwise function, from the value where that is cheaper
+_DERIVATIVES: dict[str, Callable] = {
+    "exp": lambda ops, x, y: y,
+    "log": lambda ops, x, y: x**-1.0,
+    "log1p": lambda ops, x, y: (1.0 + x) ** -1.0,
+    "sqrt": lambda ops, x, y: 0.5 * y**-1.0,
+    "sin": lambda ops, x, y: ops.cos(x),
+    "cos": lambda ops, x, y: -ops.sin(x),
+    "tan": lambda ops, x, y: 1.0 + y * y,
+    "tanh": lambda ops, x, y: 1.0 - y * y,
+    "sinh": lambda ops, x, y: ops.cosh(x),
+    "cosh": lambda ops, x, y: ops.sinh(x),
+    "arctan": lambda ops, x, y: (1.0 + x * x) ** -1.0,
+    "abs": lambda ops, x, y: ops.step(x) - ops.step(-x),
+    "relu": lambda ops, x, y: ops.step(x),
+    "step": lambda ops, x, y: 0.0 * x,
+    "sigmoid": lambda ops, x, y: y * (1.0 - y),
+    "softplus": lambda ops, x, y: ops.sigmoid(x),
+}

@@ -1,0 +1,228 @@
+"""The problem: a chain of modules, data, a loss and a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from actionopt.errors import InputError, unknown_name
+from actionopt.losses import Loss, as_samples
+from actionopt.modules.base import Module
+from actionopt.modules.composite import check_modules, check_sizes, flatten
+from actionopt.ops import NUMPY
+
+OUTPUT_METRICS = ("fisher", "euclidean")
+
+
+class Problem:
+    """Train a chain of modules: `E(w) = 1/B sum_b loss(z_L,b, y_b) + weight_decay/2 |w|^2`.
+
+    Parameters
+    ----------
+    modules : Module or sequence of Module
+        The chain, first module first; chains inside it are resolved.
+    inputs : array (B, in_size) or (B,), or None
+        Samples; None where the first module takes no input (`Parameter`).
+    targets : array (B, ...) or None
+        What the loss compares with: `(B, out_size)`, or integer labels `(B,)` for cross-entropy. None where the
+        loss needs no target.
+    loss : Loss
+        Energy of one sample.
+    mass : float, array (n,) or sequence with one entry a module
+        Diagonal D of the metric, positive. It has the scale of the mean loss: its meaning does not change with B.
+    output_metric : "fisher", "euclidean", None or callable
+        Metric on the outputs that the layerwise metric pulls back: the Hessian of the loss in the output, the
+        identity, or none, so that the metric is the mass alone. A callable `factor(ops, outputs, targets)`
+        returns factors `(..., B, m, out_size)`; one of a single argument takes the outputs alone.
+    weight_decay : float
+        Coefficient rho >= 0.
+    name : str, optional
+        Name in tables, figures and messages.
+
+    Attributes
+    ----------
+    modules : tuple of Module
+    inputs, targets : arrays as given (inputs as a float matrix)
+    size : int
+        Number of weights n.
+    samples : int
+        Number of samples B.
+    target_array : array (B, t)
+        Targets as the loss takes them (labels one-hot).
+    mass : array (n,)
+        Diagonal of the metric.
+
+    Raises
+    ------
+    InputError
+        If sizes do not chain, data do not fit or are not finite, or an option is out of range.
+    """
+
+    def __init__(
+        self,
+        modules: Module | Iterable[Module],
+        inputs: Any,
+        targets: Any,
+        loss: Loss,
+        *,
+        mass: Any = 1.0,
+        output_metric: str | Callable | None = "fisher",
+        weight_decay: float = 0.0,
+        name: str | None = None,
+    ) -> None:
+        self.modules = flatten(check_modules("Problem", [modules] if isinstance(modules, Module) else modules))
+        check_sizes(self.modules)
+        if not isinstance(loss, Loss):
+            raise InputError(f"loss must be a Loss such as ao.SquaredError(), got {loss!r}")
+        if not callable(output_metric) and output_metric not in (None, *OUTPUT_METRICS):
+            raise unknown_name("output_metric", output_metric, OUTPUT_METRICS)
+        self.name = name or "problem"
+        self.loss = loss
+        self.output_metric = output_metric
+        self.weight_decay = _weight_decay(weight_decay)
+        self.inputs = _inputs(inputs, targets, self.modules[0])
+        self.samples = len(self.inputs)
+        self.targets = targets
+        self.target_array = (
+            np.zeros((self.samples, 0))
+            if targets is None
+            else loss.prepare(targets, self.samples, self.modules[-1].out_size)
+        )
+        self.size = sum(module.weight_size for module in self.modules)
+        self.mass = _mass(mass, self)
+        _dry_run(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"Problem({self.name!r}: {len(self.modules)} modules, {self.size} weights, {self.samples} samples, "
+            f"{self.loss.name})"
+        )
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Where the weights of each module lie in the flat vector."""
+        ends = np.cumsum([module.weight_size for module in self.modules])
+        return tuple(
+            slice(int(end) - module.weight_size, int(end)) for module, end in zip(self.modules, ends, strict=True)
+        )
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """A name a module, with its place in the chain, as tables show it."""
+        return tuple(f"{index} {module.label}" for index, module in enumerate(self.modules, start=1))
+
+    def initial_weights(self, seed: int = 0) -> np.ndarray:
+        """Draw starting weights `(n,)`, module by module, from one seeded generator."""
+        rng = np.random.default_rng(seed)
+        return np.concatenate([_drawn(module, rng) for module in self.modules])
+
+    def unflatten(self, w: Any) -> list[np.ndarray]:
+        """Split weights `(..., n)` into one piece `(..., n_a)` a module."""
+        w = self.check_weights(w)
+        return [w[..., piece] for piece in self.slices]
+
+    def check_weights(self, w: Any, what: str = "weights") -> np.ndarray:
+        """Return `w` as a finite float array `(..., n)`.
+
+        Raises
+        ------
+        InputError
+            If the last axis is not n long, or a number is not finite.
+        """
+        try:
+            array = np.asarray(w, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{what} must be {self.size} numbers, got {type(w).__name__}: {error}") from None
+        if array.ndim == 0 or array.shape[-1] != self.size:
+            raise InputError(f"{what} must have length {self.size}, got shape {array.shape}")
+        if not np.isfinite(array).all():
+            raise InputError(f"{what} must be finite, got {array[~np.isfinite(array)][0]}")
+        return array
+
+    def outputs(self, w: Any) -> np.ndarray:
+        """Evaluate the chain: weights `(..., n)` give outputs `(..., B, out_size)`."""
+        z = self.inputs
+        for module, piece in zip(self.modules, self.unflatten(w), strict=True):
+            z = module.forward(NUMPY, piece, z)
+        return z
+
+    def energy(self, w: Any) -> Any:
+        """Return E(w): a float for weights `(n,)`, an array `(...)` for `(..., n)`."""
+        w = self.check_weights(w)
+        losses = self.loss.value(NUMPY, self.outputs(w), self.target_array)
+        energy = losses.mean(axis=-1) + 0.5 * self.weight_decay * (w * w).sum(axis=-1)
+        return float(energy) if w.ndim == 1 else energy
+
+    def gradient(self, w: Any) -> np.ndarray:
+        """Return dE/dw, of the shape of `w (..., n)`, by backpropagation."""
+        from actionopt.backprop import adjoints
+
+        return adjoints(self, w).gradient
+
+
+def _weight_decay(value: float) -> float:
+    if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value) and value >= 0):
+        raise InputError(f"weight_decay must be a finite number >= 0, got {value!r}")
+    return float(value)
+
+
+def _inputs(inputs: Any, targets: Any, first: Module) -> np.ndarray:
+    if inputs is None:
+        if first.in_size:
+            raise InputError(f"inputs are None, but the first module {first!r} takes {first.in_size} inputs")
+        return np.zeros((1 if targets is None else len(targets), 0))
+    array = as_samples("inputs", inputs)
+    if array.shape[1] != first.in_size:
+        raise InputError(
+            f"inputs must have {first.in_size} columns, what the first module {first!r} takes; got {array.shape[1]}"
+        )
+    if len(array) == 0:
+        raise InputError("inputs must hold at least one sample, got none")
+    return array
+
+
+def _mass(mass: Any, problem: Problem) -> np.ndarray:
+    """Resolve the masses of problem and modules to one vector `(n,)`."""
+    sizes = [module.weight_size for module in problem.modules]
+    if isinstance(mass, (list, tuple)) and len(mass) == len(sizes) and len(mass) != problem.size:
+        pieces = [np.broadcast_to(np.asarray(m, dtype=float), (size,)) for m, size in zip(mass, sizes, strict=True)]
+        default = np.concatenate(pieces)
+    else:
+        default = np.asarray(mass, dtype=float)
+        if default.shape not in ((), (problem.size,)):
+            raise InputError(
+                f"mass must be one number, {problem.size} numbers (one a weight) or {len(sizes)} entries "
+                f"(one a module), got shape {default.shape}"
+            )
+        default = np.broadcast_to(default, (problem.size,))
+    if not (np.isfinite(default).all() and (default > 0).all()):
+        raise InputError(f"mass must be positive and finite, got {mass!r}")
+    pieces = [module.mass_vector(default[piece]) for module, piece in zip(problem.modules, problem.slices, strict=True)]
+    return np.concatenate(pieces)
+
+
+def _drawn(module: Module, rng: np.random.Generator) -> np.ndarray:
+    weights = np.asarray(module.initial_weights(rng), dtype=float)
+    if weights.shape != (module.weight_size,):
+        raise InputError(
+            f"{module.label}: initial_weights must return {module.weight_size} numbers, got shape {weights.shape}"
+        )
+    return weights
+
+
+def _dry_run(problem: Problem) -> None:
+    """Evaluate every module once on NumPy, so that a wrong formula is named before anything is solved."""
+    z = problem.inputs[:1]
+    weights = problem.initial_weights()
+    for label, module, piece in zip(problem.labels, problem.modules, problem.slices, strict=True):
+        z = np.asarray(module.forward(NUMPY, weights[piece], z))
+        if z.shape != (1, module.out_size):
+            raise InputError(
+                f"module {label}: forward returned shape {z.shape} for one sample, expected (1, {module.out_size})"
+            )
+    value = np.asarray(problem.loss.value(NUMPY, z, problem.target_array[:1]))
+    if value.shape != (1,):
+        raise InputError(f"{problem.loss.name}: value returned shape {value.shape} for one sample, expected (1,)")
