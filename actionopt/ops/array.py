@@ -35,6 +35,9 @@ class ArrayOps(Ops):
     def pack(self, *parts: Array) -> Array:
         return self.concatenate([part.reshape((*part.shape[:-2], -1)) for part in parts])
 
+    def row(self, values: Any) -> Array:
+        return np.asarray(values, dtype=float)
+
     def split(self, z: Array, sizes: Sequence[int]) -> list[Array]:
         ends = list(accumulate(sizes))
         return [z[..., end - size : end] for end, size in zip(ends, sizes, strict=True)]

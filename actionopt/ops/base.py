@@ -33,6 +33,10 @@ class Ops(ABC):
         """Join matrices and rows into `(..., n)`: the inverse of `unpack`."""
 
     @abstractmethod
+    def row(self, values: Any) -> Array:
+        """Return constants, one a feature, that broadcast against `(..., d)`."""
+
+    @abstractmethod
     def split(self, z: Array, sizes: Sequence[int]) -> list[Array]:
         """Split the last axis into pieces of the given sizes."""
 

@@ -35,6 +35,9 @@ class CasadiOps(Ops):
     def pack(self, *parts: Array) -> Array:
         return ca.horzcat(*[ca.vec(part.T).T for part in parts])
 
+    def row(self, values: Any) -> Array:
+        return ca.DM(values).T
+
     def split(self, z: Array, sizes: Sequence[int]) -> list[Array]:
         return ca.horzsplit(z, [0, *accumulate(sizes)])
 

@@ -131,6 +131,9 @@ class DualOps(Ops):
     def pack(self, *parts: Array) -> Array:
         return self._join(self.inner.pack, parts)
 
+    def row(self, values: Any) -> Array:
+        return self.inner.row(values)
+
     def split(self, z: Array, sizes: Sequence[int]) -> list[Array]:
         return self._split(lambda x: self.inner.split(x, sizes), z)
 

@@ -1,0 +1,144 @@
+"""Discretisation in time: a trajectory as a piecewise polynomial, its action as a weighted sum over stages.
+
+Every scheme is three things: how the unknowns give the position at the stages (P), the velocity at the stages (Q),
+and the quadrature weights. The discrete action is `S_h = sum_q weight_q l((P X)_q, (Q X)_q)`, with X `(K, n)` the
+values at the scheme's points; gradient and Hessian products of S_h follow by the transposes of P and Q.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from actionopt.errors import InputError, unknown_name
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A discretisation on a grid of N intervals.
+
+    Attributes
+    ----------
+    name : str
+    order : int
+        Order of convergence at the nodes.
+    times : array (N+1,)
+        The nodes.
+    points : array (K,)
+        Times of the unknowns X: the nodes, and the interior points of each interval; `nodes` tells which are which.
+    nodes : array (N+1,) of int
+        Where the nodes lie among the points.
+    stages : array (M,)
+        Times of the stages, where the Lagrangian is evaluated.
+    position, velocity : sparse arrays (M, K)
+        P and Q.
+    weights : array (M,)
+        Quadrature weights; they sum to the horizon.
+    """
+
+    name: str
+    order: int
+    times: np.ndarray
+    points: np.ndarray
+    nodes: np.ndarray
+    stages: np.ndarray
+    position: csr_array
+    velocity: csr_array
+    weights: np.ndarray
+
+    def interpolate(self, times: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Sample a trajectory given at `times` at this scheme's points, linearly: `(K, n)`."""
+        return np.stack([np.interp(self.points, times, column) for column in weights.T], axis=-1)
+
+
+def midpoint(times: np.ndarray) -> Scheme:
+    """Linear pieces, one stage in the middle of each: order 2; the flow's minimiser is the implicit midpoint rule."""
+    return _piecewise("midpoint", 2, times, np.array([0.0, 1.0]), np.array([0.5]), np.array([1.0]))
+
+
+def gauss2(times: np.ndarray) -> Scheme:
+    """Quadratic pieces, stages at the two Gauss points: order 4 at the nodes (two-stage Gauss collocation)."""
+    offset = np.sqrt(3.0) / 6.0
+    stages = np.array([0.5 - offset, 0.5 + offset])
+    return _piecewise("gauss2", 4, times, np.array([0.0, 0.5, 1.0]), stages, np.array([0.5, 0.5]))
+
+
+SCHEMES: dict[str, Callable[[np.ndarray], Scheme]] = {"midpoint": midpoint, "gauss2": gauss2}
+
+
+def make_scheme(name: str, times: np.ndarray) -> Scheme:
+    """Look up a scheme by name and lay it on a grid.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    if name not in SCHEMES:
+        raise unknown_name("scheme", name, SCHEMES)
+    return SCHEMES[name](times)
+
+
+def make_grid(horizon: Any, steps: Any, times: Any = None) -> np.ndarray:
+    """Return the nodes `(N+1,)`: uniform on `[0, horizon]`, or the given ones.
+
+    Raises
+    ------
+    InputError
+        If horizon or steps are not positive, or the times do not increase.
+    """
+    if times is not None:
+        grid = np.asarray(times, dtype=float)
+        if grid.ndim != 1 or len(grid) < 2 or not np.isfinite(grid).all() or (np.diff(grid) <= 0).any():
+            raise InputError("times must be at least two finite numbers that increase")
+        return grid
+    if horizon is None or not np.isscalar(horizon) or not np.isfinite(horizon) or horizon <= 0:
+        raise InputError(f"horizon must be a positive, finite number, got {horizon!r}")
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+        raise InputError(f"steps must be a whole number >= 1, got {steps!r}")
+    return np.linspace(0.0, float(horizon), int(steps) + 1)
+
+
+def _piecewise(
+    name: str, order: int, times: np.ndarray, local_points: np.ndarray, local_stages: np.ndarray, quadrature: np.ndarray
+) -> Scheme:
+    """Lay one interval's Lagrange polynomials on every interval of the grid."""
+    values, slopes = _lagrange(local_points, local_stages)
+    intervals, degree, per_interval = len(times) - 1, len(local_points) - 1, len(local_stages)
+    h = np.diff(times)
+    interval = np.arange(intervals)[:, None, None]
+    rows = np.broadcast_to(
+        interval * per_interval + np.arange(per_interval)[:, None], (intervals, per_interval, degree + 1)
+    )
+    columns = np.broadcast_to(interval * degree + np.arange(degree + 1), rows.shape)
+    shape = (intervals * per_interval, intervals * degree + 1)
+
+    def lay(local: np.ndarray, scale: np.ndarray) -> csr_array:
+        entries = local[None] * scale[:, None, None]
+        return csr_array((entries.ravel(), (rows.ravel(), columns.ravel())), shape=shape)
+
+    points = np.append((times[:-1, None] + h[:, None] * local_points[:-1]).ravel(), times[-1])
+    return Scheme(
+        name=name,
+        order=order,
+        times=times,
+        points=points,
+        nodes=np.arange(intervals + 1) * degree,
+        stages=(times[:-1, None] + h[:, None] * local_stages).ravel(),
+        position=lay(values, np.ones(intervals)),
+        velocity=lay(slopes, 1.0 / h),
+        weights=(h[:, None] * quadrature).ravel(),
+    )
+
+
+def _lagrange(points: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values and slopes `(len(at), len(points))` of the Lagrange polynomials of `points`."""
+    basis = [np.polynomial.Polynomial.fit(points, row, len(points) - 1) for row in np.eye(len(points))]
+    return (
+        np.stack([p(at) for p in basis], axis=-1),
+        np.stack([p.deriv()(at) for p in basis], axis=-1),
+    )
