@@ -30,6 +30,8 @@ class ActionTask:
         Bounds on every point but the start, infinite where there is none.
     constraint : callable or None
         `constraint(ops, w, v)`, components <= 0 at every stage.
+    metric : "layerwise", "joint" or "euclidean"
+        Which metric the gradient flow of a problem descends in; "euclidean" is the mass alone.
     """
 
     what: Problem | Lagrangian
@@ -39,6 +41,7 @@ class ActionTask:
     lower: np.ndarray
     upper: np.ndarray
     constraint: Callable[..., Any] | None = None
+    metric: str = "layerwise"
 
     @property
     def size(self) -> int:
