@@ -51,27 +51,28 @@ def adjoints(problem: Problem, w: Any) -> Adjoints:
         If the weights have the wrong length or are not finite.
     """
     w = problem.check_weights(w)
-    states = forward_states(problem, NUMPY, w)
+    weights = split_weights(problem, NUMPY, w)
+    states = forward_states(problem, NUMPY, weights)
     loss_gradient = problem.loss.gradient(NUMPY, states[-1], problem.target_array)
-    all_adjoints, pieces = backward(problem, NUMPY, w, states, loss_gradient / problem.samples)
+    all_adjoints, pieces = backward(problem, NUMPY, weights, states, loss_gradient / problem.samples)
     gradient = np.concatenate(pieces, axis=-1) + problem.weight_decay * w
     return Adjoints(states[1:], all_adjoints, gradient)
 
 
-def forward_states(problem: Problem, ops: Ops, w: Array) -> list[Array]:
-    """Return `[z_0, z_1, .., z_L]` in the namespace `ops`, for weights `(..., n)`."""
+def forward_states(problem: Problem, ops: Ops, weights: list[Array]) -> list[Array]:
+    """Return `[z_0, z_1, .., z_L]` in the namespace `ops`, for weights `(..., n_a)`, one piece a module."""
     states = [problem.inputs]
-    for module, piece in zip(problem.modules, split_weights(problem, ops, w), strict=True):
+    for module, piece in zip(problem.modules, weights, strict=True):
         states.append(module.forward(ops, piece, states[-1]))
     return states
 
 
 def backward(
-    problem: Problem, ops: Ops, w: Array, states: list[Array], adjoint: Array
+    problem: Problem, ops: Ops, weights: list[Array], states: list[Array], adjoint: Array
 ) -> tuple[list[Array], list[Array]]:
     """Pull the adjoint of the output back: adjoints of z_1 .. z_L and weight adjoints, one a module."""
     all_adjoints, pieces = [], []
-    parts = zip(problem.modules, split_weights(problem, ops, w), states[:-1], states[1:], strict=True)
+    parts = zip(problem.modules, weights, states[:-1], states[1:], strict=True)
     for module, piece, state, out in reversed(list(parts)):
         all_adjoints.append(adjoint)
         weight_adjoint, adjoint = module.vjp(ops, piece, state, out, adjoint)
