@@ -1,0 +1,38 @@
+# `make demo` and `make test` need Python >= 3.11 and make alone; both create .venv on first use.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# NumPy and SciPy each bring an OpenBLAS; two thread pools on few cores slow small products down several times
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: demo test lint format clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.with-problems
+	$(BIN)/actionopt check problems/digits.py
+	$(BIN)/python plots/adjoints.py problems/digits.py --out out/adjoints.png
+
+test: $(VENV)/.with-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.with-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.with-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+# a stamp an extra: installing again only when the requirements change
+$(VENV)/.with-%: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+	  "actionopt needs Python >= 3.11, got " + sys.version.split()[0] + "; name one with make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
