@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,21 +16,21 @@ from actionopt.ops.base import Array
 class Elementwise(NamedTuple):
     """A scalar function and its derivative `slope(ops, x, y)`, written with `y = value(ops, x)` where cheaper.
 
-    `smooth` is False where the derivative jumps.
+    `from_output` says that the slope does not use x, which may then be None.
     """
 
     value: Callable[[Ops, Array], Array]
     slope: Callable[[Ops, Array, Array], Array]
-    smooth: bool = True
+    from_output: bool = False
 
 
 ACTIVATIONS: dict[str, Elementwise] = {
-    "tanh": Elementwise(lambda ops, x: ops.tanh(x), lambda ops, x, y: 1.0 - y * y),
-    "sigmoid": Elementwise(lambda ops, x: ops.sigmoid(x), lambda ops, x, y: y * (1.0 - y)),
-    "relu": Elementwise(lambda ops, x: ops.relu(x), lambda ops, x, y: ops.step(x), smooth=False),
+    "tanh": Elementwise(lambda ops, x: ops.tanh(x), lambda ops, x, y: 1.0 - y * y, from_output=True),
+    "sigmoid": Elementwise(lambda ops, x: ops.sigmoid(x), lambda ops, x, y: y * (1.0 - y), from_output=True),
+    "relu": Elementwise(lambda ops, x: ops.relu(x), lambda ops, x, y: ops.step(y), from_output=True),
     "softplus": Elementwise(lambda ops, x: ops.softplus(x), lambda ops, x, y: ops.sigmoid(x)),
     "sin": Elementwise(lambda ops, x: ops.sin(x), lambda ops, x, y: ops.cos(x)),
-    "exp": Elementwise(lambda ops, x: ops.exp(x), lambda ops, x, y: y),
+    "exp": Elementwise(lambda ops, x: ops.exp(x), lambda ops, x, y: y, from_output=True),
     "square": Elementwise(lambda ops, x: x * x, lambda ops, x, y: 2.0 * x),
     "silu": Elementwise(
         lambda ops, x: x * ops.sigmoid(x),
@@ -47,7 +47,7 @@ def activation(name: str) -> Elementwise:
     InputError
         If there is none of that name.
     """
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise unknown_name("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]
 
@@ -71,9 +71,3 @@ class Activation(Module):
 
     def __repr__(self) -> str:
         return f"Activation({self.in_size}, {self.name!r})"
-
-
-def smooth(module: Any) -> bool:
-    """Whether a built-in module has a continuous derivative; True for modules that do not say."""
-    function = getattr(module, "function", None)
-    return function is None or function.smooth

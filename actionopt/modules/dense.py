@@ -66,7 +66,7 @@ class Dense(Module):
         """Return `phi'(W z + b)`, or None where the layer is linear."""
         if self.function is None:
             return None
-        pre = ops.affine(z, *self.parameters(ops, w)) if self.activation in _NEED_INPUT else None
+        pre = None if self.function.from_output else ops.affine(z, *self.parameters(ops, w))
         return self.function.slope(ops, pre, out)
 
     def vjp(self, ops: Ops, w: Array, z: Array, out: Array, adjoint: Array) -> tuple[Array, Array]:
@@ -85,7 +85,3 @@ class Dense(Module):
     def __repr__(self) -> str:
         bias = "" if self.bias else ", bias=False"
         return f"Dense({self.in_size}, {self.out_size}, {self.activation!r}{bias})"
-
-
-# slopes that are written with the pre-activation, which is then computed again
-_NEED_INPUT = frozenset({"softplus", "sin", "square", "silu", "relu"})
