@@ -9,13 +9,29 @@ import numpy as np
 
 
 class Density(ABC):
-    """A Lagrangian that evaluates whole trajectories."""
+    """A Lagrangian that evaluates whole trajectories.
+
+    Attributes
+    ----------
+    size : int
+        Number n of coordinates.
+    block : int
+        How many stages to evaluate together, so that the intermediate arrays stay in cache.
+    """
 
     size: int
+    block: int
 
     @abstractmethod
     def expand(self, w: np.ndarray, v: np.ndarray) -> Expansion:
-        """Expand l about the stages `w, v (M, n)`."""
+        """Expand l about the stages `w, v (M, n)`, all together."""
+
+    def expand_blocks(self, w: np.ndarray, v: np.ndarray) -> Expansion:
+        """Expand l about the stages `w, v (M, n)`, block by block."""
+        if len(w) <= self.block:
+            return self.expand(w, v)
+        cuts = [slice(i, i + self.block) for i in range(0, len(w), self.block)]
+        return Blocks([self.expand(w[cut], v[cut]) for cut in cuts], cuts)
 
 
 class Expansion(ABC):
@@ -64,3 +80,43 @@ class Expansion(ABC):
     def potential(self) -> np.ndarray | None:
         """`1/2 g^T G^{-1} g (M,)` for a gradient flow, None where l does not split."""
         return None
+
+
+class Blocks(Expansion):
+    """Expansions of consecutive stages, as one."""
+
+    def __init__(self, parts: list[Expansion], cuts: list[slice]) -> None:
+        self.parts, self.cuts = parts, cuts
+        self.w, self.v = self._join("w"), self._join("v")
+        self.value = self._join("value")
+
+    def _join(self, name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in self.parts])
+
+    @cached_property
+    def force(self) -> np.ndarray:
+        return self._join("force")
+
+    @cached_property
+    def momentum(self) -> np.ndarray:
+        return self._join("momentum")
+
+    def product(self, dw: np.ndarray, dv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pairs = [
+            part.product(dw[..., cut, :], dv[..., cut, :]) for part, cut in zip(self.parts, self.cuts, strict=True)
+        ]
+        force, momentum = zip(*pairs, strict=True)
+        return np.concatenate(force, axis=-2), np.concatenate(momentum, axis=-2)
+
+    def mass_solve(self, c: np.ndarray) -> np.ndarray:
+        return np.concatenate(
+            [part.mass_solve(c[..., cut, :]) for part, cut in zip(self.parts, self.cuts, strict=True)], axis=-2
+        )
+
+    @property
+    def kinetic(self) -> np.ndarray | None:
+        return None if self.parts[0].kinetic is None else self._join("kinetic")
+
+    @property
+    def potential(self) -> np.ndarray | None:
+        return None if self.parts[0].potential is None else self._join("potential")

@@ -29,7 +29,7 @@ class DiscreteAction:
 
     def at(self, points: np.ndarray) -> ActionPoint:
         """Evaluate at X `(K, n)`."""
-        expansion = self.density.expand(self.scheme.position @ points, self.scheme.velocity @ points)
+        expansion = self.density.expand_blocks(self.scheme.position @ points, self.scheme.velocity @ points)
         return ActionPoint(self, points, expansion)
 
     def gather(self, force: np.ndarray, momentum: np.ndarray) -> np.ndarray:

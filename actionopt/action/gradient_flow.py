@@ -18,6 +18,9 @@ from actionopt.ops import NUMPY, DualOps
 from actionopt.problem import Problem
 
 DUALS = DualOps(NUMPY)
+# numbers in the widest array of a block: measured fastest at 20-40 thousand (a fifth of a megabyte), where a product
+# at n = 1001 on 100 stages takes 34 ms instead of 69
+BLOCK_NUMBERS = 25_000
 
 
 class GradientFlowDensity(Density):
@@ -27,6 +30,9 @@ class GradientFlowDensity(Density):
         self.problem = problem
         self.size = problem.size
         self.model = LocalModel(problem, metric)
+        width = max(module.out_size for module in problem.modules)
+        tangents = 1 if self.model.constant or metric == "joint" else len(problem.modules)
+        self.block = max(8, BLOCK_NUMBERS // (problem.samples * width * tangents))
 
     def expand(self, w: np.ndarray, v: np.ndarray) -> Expansion:
         return GradientFlowExpansion(self.model, w, v)

@@ -1,4 +1,4 @@
-"""Newton-Krylov on a whole trajectory: a trust region in the preconditioner's norm, Steihaug-Toint steps."""
+"""Newton-Krylov on a whole trajectory: a trust region in the preconditioner's norm."""
 
 from __future__ import annotations
 
@@ -89,64 +89,113 @@ def newton(
 def _trust_region_step(
     action: DiscreteAction, point: ActionPoint, precondition: Preconditioner, radius: float, tol: float
 ) -> tuple[ActionPoint | None, float, int]:
-    """Try steps of shrinking radius until one lowers the action; None where none does."""
+    """Follow one Krylov path, shortened until its end lowers the action; None where no length does."""
     forcing = min(0.1, np.sqrt(point.gradient_norm)) * point.gradient_norm
-    step = steihaug(point, precondition, radius, max(forcing, 0.1 * tol))
-    products = step.products
+    path = krylov_path(point, precondition, radius, max(forcing, 0.2 * tol))
     for _ in range(30):
+        step = path.within(radius)
         trial = action.at(point.points + step.direction)
         noise = _ROUNDING * max(abs(point.value), 1.0e-300)
-        gain = point.value - trial.value + noise
-        ratio = gain / (step.decrease + noise) if np.isfinite(trial.value) else -1.0
+        ratio = (point.value - trial.value + noise) / (step.decrease + noise) if np.isfinite(trial.value) else -1.0
         if ratio > 0.75 and step.at_boundary:
             radius = 2.5 * step.length
-        elif ratio < 0.25:
+        elif not ratio >= 0.25:
             radius = 0.25 * step.length
         if ratio > 1e-4 or (step.decrease <= noise and trial.gradient_norm < point.gradient_norm):
-            return trial, radius, products
-        if step.length == 0.0 or radius < _ROUNDING:
+            return trial, radius, path.products
+        if radius <= 0.0:
             break
-        step = steihaug(point, precondition, radius, max(forcing, 0.1 * tol))
-        products += step.products
-    return None, radius, products
+    return None, radius, path.products
 
 
-@dataclass
+@dataclass(frozen=True)
 class KrylovStep:
-    """A step of the trust-region subproblem: its length in the preconditioner's norm and the model's decrease."""
+    """A step: its length in the preconditioner's norm and the decrease that the quadratic model promises."""
 
     direction: np.ndarray
     length: float
     decrease: float
     at_boundary: bool
-    products: int
 
 
-def steihaug(
-    point: ActionPoint, precondition: Preconditioner, radius: float, tol: float, max_products: int = 500
-) -> KrylovStep:
-    """Minimise the quadratic model within a radius by preconditioned conjugate gradients (Steihaug 1983, Toint 1981).
+@dataclass(frozen=True)
+class _Leg:
+    """One straight piece of a Krylov path: from `start` along `search`, at most by `alpha` (infinite: for ever)."""
 
-    Stops where the residual's largest entry is below `tol`, or on the boundary, where negative curvature leads too.
+    start: np.ndarray
+    search: np.ndarray
+    alpha: float
+    length2: float  # |start|^2, start . search and |search|^2 in the preconditioner's norm
+    along: float
+    search2: float
+    decrease: float  # of the model at the start, its slope and its curvature along the search
+    slope: float
+    curvature: float
+
+    def reach(self, radius: float) -> float:
+        """The alpha at which the piece leaves the radius."""
+        root = np.sqrt(max(self.along**2 + self.search2 * (radius**2 - self.length2), 0.0))
+        if self.along <= 0:
+            return (root - self.along) / self.search2
+        return (radius**2 - self.length2) / (self.along + root)
+
+    def length_at(self, alpha: float) -> float:
+        return float(np.sqrt(max(self.length2 + 2 * alpha * self.along + alpha**2 * self.search2, 0.0)))
+
+    def step(self, alpha: float, at_boundary: bool) -> KrylovStep:
+        decrease = self.decrease - alpha * self.slope - 0.5 * alpha**2 * self.curvature
+        return KrylovStep(self.start + alpha * self.search, self.length_at(alpha), decrease, at_boundary)
+
+
+class KrylovPath:
+    """The path of preconditioned conjugate gradients from the origin; its length grows monotonically (Steihaug 1983).
+
+    The step for a smaller radius lies on the same path, so a rejected step costs no further product.
     """
+
+    def __init__(self) -> None:
+        self.legs: list[_Leg] = []
+
+    @property
+    def products(self) -> int:
+        """Hessian products spent: one a piece."""
+        return len(self.legs)
+
+    def within(self, radius: float) -> KrylovStep:
+        """Return the point where the path leaves the radius, or its end."""
+        for leg in self.legs:
+            if leg.alpha == np.inf or leg.length_at(leg.alpha) >= radius:
+                return leg.step(leg.reach(radius), True)
+        last = self.legs[-1]
+        return last.step(last.alpha, False)
+
+
+def krylov_path(
+    point: ActionPoint, precondition: Preconditioner, radius: float, tol: float, max_products: int = 1000
+) -> KrylovPath:
+    """Minimise the quadratic model of the action by preconditioned conjugate gradients.
+
+    The path ends where the residual's largest entry is below `tol`, where it leaves the radius, or at a direction of
+    negative curvature, which it follows (Steihaug 1983, Toint 1981).
+    """
+    path = KrylovPath()
     residual = point.gradient.copy()
     scaled = precondition(point, residual)
+    step, search = np.zeros_like(residual), -scaled
     rho = _dot(residual, scaled)
-    search = -scaled
-    step, step_product = np.zeros_like(residual), np.zeros_like(residual)
-    length2, along, search2 = 0.0, 0.0, rho
-    for products in range(1, max_products + 1):
+    length2, along, search2, decrease = 0.0, 0.0, rho, 0.0
+    for _ in range(max_products):
         curved = point.product(search)
         curvature = _dot(search, curved)
-        alpha = rho / curvature if curvature > 0 else 0.0
-        new_length2 = length2 + 2 * alpha * along + alpha**2 * search2 if curvature > 0 else np.inf
-        if new_length2 >= radius**2:
-            alpha = _to_boundary(length2, along, search2, radius)
-            return _finish(point, step + alpha * search, step_product + alpha * curved, True, products, radius)
-        step += alpha * search
-        step_product += alpha * curved
-        residual += alpha * curved
-        length2 = new_length2
+        alpha = rho / curvature if curvature > 0 else np.inf
+        leg = _Leg(step, search, alpha, length2, along, search2, decrease, -rho, curvature)
+        path.legs.append(leg)
+        if alpha == np.inf or leg.length_at(alpha) >= radius:
+            break
+        step = step + alpha * search
+        residual = residual + alpha * curved
+        length2 = leg.length_at(alpha) ** 2
+        decrease += 0.5 * alpha * rho
         if abs(residual).max() <= tol:
             break
         scaled = precondition(point, residual)
@@ -155,20 +204,7 @@ def steihaug(
         along = beta * (along + alpha * search2)
         search2 = rho + beta**2 * search2
         search = beta * search - scaled
-    return _finish(point, step, step_product, False, products, np.sqrt(length2))
-
-
-def _finish(
-    point: ActionPoint, step: np.ndarray, step_product: np.ndarray, at_boundary: bool, products: int, length: float
-) -> KrylovStep:
-    decrease = -(_dot(point.gradient, step) + 0.5 * _dot(step, step_product))
-    return KrylovStep(step, float(length), decrease, at_boundary, products)
-
-
-def _to_boundary(length2: float, along: float, search2: float, radius: float) -> float:
-    """Positive alpha at which `|step + alpha search|` reaches the radius."""
-    root = np.sqrt(max(along**2 + search2 * (radius**2 - length2), 0.0))
-    return (root - along) / search2 if along <= 0 else (radius**2 - length2) / (along + root)
+    return path
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> float:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from actionopt.ops.base import ELEMENTWISE, Array, Ops
 
 
@@ -41,20 +43,21 @@ class Dual:
         return Dual(-self.value, None if self.tangent is None else -self.tangent, self.level)
 
     def __sub__(self, other: Any) -> Any:
-        return self + (-other)
+        if (parts := self._parts(other)) is None:
+            return NotImplemented
+        return Dual(self.value - parts[0], _subtract(self.tangent, parts[1]), self.level)
 
     def __rsub__(self, other: Any) -> Any:
-        return (-self) + other
+        if (parts := self._parts(other)) is None:
+            return NotImplemented
+        return Dual(parts[0] - self.value, _subtract(parts[1], self.tangent), self.level)
 
     def __mul__(self, other: Any) -> Any:
         if (parts := self._parts(other)) is None:
             return NotImplemented
         value, tangent = parts
-        return Dual(
-            self.value * value,
-            _add(_product(self.tangent, value), _product(tangent, self.value)),
-            self.level,
-        )
+        slope = _accumulate(_product(self.tangent, value), _product(tangent, self.value))
+        return Dual(self.value * value, slope, self.level)
 
     __rmul__ = __mul__
 
@@ -75,6 +78,21 @@ def _add(a: Array | None, b: Array | None) -> Array | None:
     if a is None:
         return b
     return a if b is None else a + b
+
+
+def _subtract(a: Array | None, b: Array | None) -> Array | None:
+    if b is None:
+        return a
+    return -b if a is None else a - b
+
+
+def _accumulate(a: Array | None, b: Array | None) -> Array | None:
+    """Add b to a, in the memory of a where it fits; both are temporaries."""
+    if isinstance(a, Dual) and isinstance(b, Dual):
+        return Dual(_accumulate(a.value, b.value), _accumulate(a.tangent, b.tangent), a.level)
+    if type(a) is np.ndarray and type(b) is np.ndarray and a.ndim >= b.ndim and a.shape[a.ndim - b.ndim :] == b.shape:
+        return np.add(a, b, out=a)
+    return _add(a, b)
 
 
 def _product(a: Array | None, b: Array) -> Array | None:
@@ -150,7 +168,7 @@ class DualOps(Ops):
         (a, da), (b, db) = self.parts(a), self.parts(b)
         left = None if da is None else self.inner.matmul(da, b)
         right = None if db is None else self.inner.matmul(a, db)
-        return self.dual(self.inner.matmul(a, b), _add(left, right))
+        return self.dual(self.inner.matmul(a, b), _accumulate(left, right))
 
     def transpose(self, a: Array) -> Array:
         return self._linear(self.inner.transpose, a)
