@@ -67,8 +67,8 @@ class GradientFlowExpansion(Expansion):
 
     @cached_property
     def _velocities(self) -> np.ndarray:
-        """What the model is differentiated at: `[v, u]`, or their difference where the metric is constant."""
-        return self.gap[None] if self.model.constant else np.stack([self.v, self.flow_velocity])
+        """Where the model is differentiated: `[v, u] (2, M, n)`, or `v - u (M, n)` where the metric is constant."""
+        return self.gap if self.model.constant else np.stack([self.v, self.flow_velocity])
 
     @cached_property
     def force(self) -> np.ndarray:
@@ -82,12 +82,14 @@ class GradientFlowExpansion(Expansion):
             force = self.model.derivatives(DUALS, moved, DUALS.dual(self.gap, dv - du))[0].tangent
             # momentum of a constant metric: D v + g, whose change along dw is the slope just found
             return force, slope + self.model.problem.mass * dv
-        moves = DUALS.dual(self._velocities, np.stack([dv, du]))
-        force, momentum = self.model.derivatives(DUALS, moved, moves)
-        return self._gap_of(force.tangent), momentum.tangent[0]
+        moved, moves = DUALS.dual(self.w, dw[..., None, :, :]), np.stack([dv, du], axis=-3)
+        force, momentum = self.model.derivatives(DUALS, moved, DUALS.dual(self._velocities, moves))
+        return self._gap_of(force.tangent), momentum.tangent[..., 0, :, :]
 
     def _gap_of(self, derivatives: np.ndarray) -> np.ndarray:
-        return derivatives[0] if self.model.constant else derivatives[0] - derivatives[1]
+        if self.model.constant:
+            return derivatives
+        return derivatives[..., 0, :, :] - derivatives[..., 1, :, :]
 
     @cached_property
     def _gradient_rate(self) -> np.ndarray:

@@ -93,8 +93,9 @@ class LocalModel:
         """Push the tangents of u forward: the duals' namespace, weights a module and states, as duals."""
         jets = DualOps(ops)
         moves = split_weights(self.problem, ops, u)
+        rank = max(deepest_rank(ops, w), deepest_rank(ops, u))
         weights = [
-            jets.dual(piece, self._spread(ops, move, index))
+            jets.dual(piece, self._spread(ops, move, index, rank))
             for index, (piece, move) in enumerate(zip(split_weights(self.problem, ops, w), moves, strict=True))
         ]
         return jets, weights, forward_states(self.problem, jets, weights)
@@ -105,11 +106,11 @@ class LocalModel:
         adjoint = problem.loss.gradient(jets, outputs, problem.target_array)
         return adjoint if self.constant else adjoint + half_square_gradient(problem, jets, outputs)
 
-    def _spread(self, ops: Ops, move: Array, index: int) -> Array:
-        """Stack one module's move with zeros for the other modules' tangents, on a new leading axis."""
+    def _spread(self, ops: Ops, move: Array, index: int, rank: int) -> Array:
+        """Stack one module's move with zeros for the other modules' tangents, on a new axis before `rank` others."""
         if self._masks is None:
             return move
-        mask = self._masks[index].reshape(-1, *[1] * ops.rank(move))
+        mask = self._masks[index].reshape(-1, *[1] * rank)
         return on_leaves(ops, lambda x: x * mask, move)
 
     def _own(self, ops: Ops, stacks: list[Array]) -> list[Array]:
@@ -139,6 +140,15 @@ def half_square_gradient(problem: Problem, jets: DualOps, outputs: Array) -> Arr
 
 def _half_square(problem: Problem, ops: Ops, y: Array, v: Array) -> Array:
     return 0.5 * ops.sum(v * output_product(problem, ops, y, problem.target_array, v))
+
+
+def deepest_rank(ops: Ops, x: Array | None) -> int:
+    """Return the largest number of axes among the coefficients of a (nested) dual."""
+    if x is None:
+        return 0
+    if not isinstance(ops, DualOps):
+        return ops.rank(x)
+    return max(deepest_rank(ops.inner, part) for part in ops.parts(x))
 
 
 def on_leaves(ops: Ops, function: Callable[..., Any], x: Any) -> Any:
