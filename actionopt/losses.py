@@ -39,15 +39,15 @@ class Loss:
         product = duals.parts(self.gradient(duals, duals.dual(y, v), target))[1]
         return v * 0.0 if product is None else product
 
-    def prepare(self, targets: Any, samples: int | None, out_size: int) -> np.ndarray:
-        """Check the targets and return them as the `(B, t)` array that `value` takes.
+    def prepare(self, targets: Any, samples: int, out_size: int) -> np.ndarray:
+        """Check the targets and return them as the `(B, t)` array that `value` takes, `(B, 0)` for None.
 
         Raises
         ------
         InputError
             Naming what was expected and what came.
         """
-        targets = as_samples("targets", targets)
+        targets = np.zeros((samples, 0)) if targets is None else as_samples("targets", targets)
         check_samples(targets, samples)
         return targets
 
@@ -67,13 +67,8 @@ class SquaredError(Loss):
     def curvature(self, ops: Ops, y: Array, target: Array, v: Array) -> Array:
         return v
 
-    def prepare(self, targets: Any, samples: int | None, out_size: int) -> np.ndarray:
-        targets = super().prepare(targets, samples, out_size)
-        if targets.shape[1] != out_size:
-            raise InputError(
-                f"targets must have {out_size} columns, the outputs of the last module, got {targets.shape[1]}"
-            )
-        return targets
+    def prepare(self, targets: Any, samples: int, out_size: int) -> np.ndarray:
+        return _one_an_output(targets, super().prepare(targets, samples, out_size), out_size)
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -92,27 +87,21 @@ class SoftmaxCrossEntropy(Loss):
         weighted = p * v
         return weighted - p * ops.sum(weighted, keepdims=True)
 
-    def prepare(self, targets: Any, samples: int | None, out_size: int) -> np.ndarray:
+    def prepare(self, targets: Any, samples: int, out_size: int) -> np.ndarray:
         labels = np.asarray(targets)
         if labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
         if labels.ndim != 1:
-            raise InputError(f"labels must be a vector (B,) of class numbers, got shape {labels.shape}")
-        if labels.dtype.kind not in "iufb" or not np.isfinite(labels.astype(float)).all():
-            raise InputError(f"labels must be whole numbers 0 .. {out_size - 1}, got {labels.dtype} values")
-        if (labels != np.floor(labels)).any():
-            raise InputError(
-                f"labels must be whole numbers 0 .. {out_size - 1}, got {labels[labels != np.floor(labels)][0]!r}"
-            )
-        labels = labels.astype(int)
-        if labels.size and not (labels.min() >= 0 and labels.max() < out_size):
-            raise InputError(
-                f"labels must lie in 0 .. {out_size - 1}, the last module has {out_size} outputs; "
-                f"got {labels.min()} .. {labels.max()}"
-            )
-        one_hot = np.eye(out_size)[labels]
-        check_samples(one_hot, samples)
-        return one_hot
+            raise InputError(f"labels must be a vector (B,) of class numbers, got {_described(targets)}")
+        expected = f"labels must be whole numbers 0 .. {out_size - 1}, one an output of the last module"
+        if labels.dtype.kind not in "iufb":
+            raise InputError(f"{expected}; got {labels.dtype} values")
+        wrong = (labels != np.floor(labels)) | (labels < 0) | (labels >= out_size)
+        if wrong.any():
+            sample = int(np.argmax(wrong))
+            raise InputError(f"{expected}; got {labels[sample]} at sample {sample}")
+        check_samples(labels, samples)
+        return np.eye(out_size)[labels.astype(int)]
 
 
 class Logistic(Loss):
@@ -130,15 +119,11 @@ class Logistic(Loss):
         p = ops.sigmoid(y)
         return p * (1.0 - p) * v
 
-    def prepare(self, targets: Any, samples: int | None, out_size: int) -> np.ndarray:
-        targets = super().prepare(targets, samples, out_size)
-        if targets.shape[1] != out_size:
-            raise InputError(
-                f"targets must have {out_size} columns, the outputs of the last module, got {targets.shape[1]}"
-            )
-        if targets.size and not (targets.min() >= 0 and targets.max() <= 1):
-            raise InputError(f"logistic targets must lie in [0, 1], got {targets.min():g} .. {targets.max():g}")
-        return targets
+    def prepare(self, targets: Any, samples: int, out_size: int) -> np.ndarray:
+        array = _one_an_output(targets, super().prepare(targets, samples, out_size), out_size)
+        if array.size and not (array.min() >= 0 and array.max() <= 1):
+            raise InputError(f"logistic targets must lie in [0, 1], got {array.min():g} .. {array.max():g}")
+        return array
 
 
 class CustomLoss(Loss):
@@ -172,6 +157,8 @@ def as_samples(what: str, values: Any) -> np.ndarray:
         If the values are not numbers, not finite or not a matrix.
     """
     try:
+        if np.iscomplexobj(values):
+            raise TypeError("complex numbers")
         array = np.array(values, dtype=float)
     except (TypeError, ValueError) as error:
         raise InputError(f"{what} must be an array of numbers (B, d), got {type(values).__name__}: {error}") from None
@@ -185,7 +172,19 @@ def as_samples(what: str, values: Any) -> np.ndarray:
     return array
 
 
-def check_samples(targets: np.ndarray, samples: int | None) -> None:
+def check_samples(targets: np.ndarray, samples: int) -> None:
     """Raise InputError unless there are as many targets as inputs."""
-    if samples is not None and len(targets) != samples:
+    if len(targets) != samples:
         raise InputError(f"targets must match the {samples} samples of the inputs, got {len(targets)}")
+
+
+def _one_an_output(given: Any, targets: np.ndarray, out_size: int) -> np.ndarray:
+    if targets.shape[1] != out_size:
+        raise InputError(
+            f"targets must have {out_size} columns, the outputs of the last module, got {_described(given)}"
+        )
+    return targets
+
+
+def _described(values: Any) -> str:
+    return "None" if values is None else f"shape {np.shape(values)}"

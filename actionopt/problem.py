@@ -10,7 +10,7 @@ import numpy as np
 
 from actionopt.errors import InputError, unknown_name
 from actionopt.losses import Loss, as_samples
-from actionopt.modules.base import Module
+from actionopt.modules.base import Module, positive
 from actionopt.modules.composite import check_modules, check_sizes, flatten
 from actionopt.ops import NUMPY
 
@@ -86,11 +86,7 @@ class Problem:
         self.inputs = _inputs(inputs, targets, self.modules[0])
         self.samples = len(self.inputs)
         self.targets = targets
-        self.target_array = (
-            np.zeros((self.samples, 0))
-            if targets is None
-            else loss.prepare(targets, self.samples, self.modules[-1].out_size)
-        )
+        self.target_array = loss.prepare(targets, self.samples, self.modules[-1].out_size)
         self.size = sum(module.weight_size for module in self.modules)
         self.mass = _mass(mass, self)
         _dry_run(self)
@@ -173,7 +169,7 @@ def _inputs(inputs: Any, targets: Any, first: Module) -> np.ndarray:
     if inputs is None:
         if first.in_size:
             raise InputError(f"inputs are None, but the first module {first!r} takes {first.in_size} inputs")
-        return np.zeros((1 if targets is None else len(targets), 0))
+        return np.zeros((1 if targets is None else len(np.atleast_1d(targets)), 0))
     array = as_samples("inputs", inputs)
     if array.shape[1] != first.in_size:
         raise InputError(
@@ -186,20 +182,16 @@ def _inputs(inputs: Any, targets: Any, first: Module) -> np.ndarray:
 
 def _mass(mass: Any, problem: Problem) -> np.ndarray:
     """Resolve the masses of problem and modules to one vector `(n,)`."""
-    sizes = [module.weight_size for module in problem.modules]
-    if isinstance(mass, (list, tuple)) and len(mass) == len(sizes) and len(mass) != problem.size:
-        pieces = [np.broadcast_to(np.asarray(m, dtype=float), (size,)) for m, size in zip(mass, sizes, strict=True)]
-        default = np.concatenate(pieces)
+    parts = list(zip(problem.labels, problem.modules, strict=True))
+    if isinstance(mass, (list, tuple)) and len(mass) == len(parts) != problem.size:
+        default = np.concatenate(
+            [
+                positive(f"mass of module {label}", entry, module.weight_size)
+                for (label, module), entry in zip(parts, mass, strict=True)
+            ]
+        )
     else:
-        default = np.asarray(mass, dtype=float)
-        if default.shape not in ((), (problem.size,)):
-            raise InputError(
-                f"mass must be one number, {problem.size} numbers (one a weight) or {len(sizes)} entries "
-                f"(one a module), got shape {default.shape}"
-            )
-        default = np.broadcast_to(default, (problem.size,))
-    if not (np.isfinite(default).all() and (default > 0).all()):
-        raise InputError(f"mass must be positive and finite, got {mass!r}")
+        default = positive("mass", mass, problem.size, f" (or a list of {len(parts)}, one entry a module)")
     pieces = [module.mass_vector(default[piece]) for module, piece in zip(problem.modules, problem.slices, strict=True)]
     return np.concatenate(pieces)
 
@@ -214,15 +206,43 @@ def _drawn(module: Module, rng: np.random.Generator) -> np.ndarray:
 
 
 def _dry_run(problem: Problem) -> None:
-    """Evaluate every module once on NumPy, so that a wrong formula is named before anything is solved."""
-    z = problem.inputs[:1]
-    weights = problem.initial_weights()
-    for label, module, piece in zip(problem.labels, problem.modules, problem.slices, strict=True):
-        z = np.asarray(module.forward(NUMPY, weights[piece], z))
-        if z.shape != (1, module.out_size):
+    """Evaluate every formula on NumPy, so that a wrong one is named before anything is solved."""
+    z, targets = problem.inputs[:2], problem.target_array[:2]
+    nodes = np.stack([problem.initial_weights(seed) for seed in (0, 1)])
+    with np.errstate(all="ignore"):
+        for label, module, piece in zip(problem.labels, problem.modules, problem.slices, strict=True):
+            z = _try_module(f"module {label}", module, nodes[:, piece], z)
+        value = np.asarray(problem.loss.value(NUMPY, np.stack([z, z]), targets))
+    if value.shape != (2, len(z)):
+        raise InputError(
+            f"{problem.loss.name}: value returned shape {value.shape} for outputs {(2, *z.shape)}, "
+            f"expected one number a sample, {(2, len(z))}"
+        )
+
+
+def _try_module(what: str, module: Module, nodes: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return the module's output at the first of two nodes.
+
+    The two nodes and the samples at once must give what they give one by one, which is also what CasADi evaluates:
+    a formula that takes weights or samples apart by hand would mix them silently.
+    """
+    single = [[np.asarray(module.forward(NUMPY, w, row[None])) for row in z] for w in nodes]
+    for out in (out for outs in single for out in outs):
+        if out.shape != (1, module.out_size):
             raise InputError(
-                f"module {label}: forward returned shape {z.shape} for one sample, expected (1, {module.out_size})"
+                f"{what}: forward returned shape {out.shape} for one sample, expected (1, {module.out_size})"
             )
-    value = np.asarray(problem.loss.value(NUMPY, z, problem.target_array[:1]))
-    if value.shape != (1,):
-        raise InputError(f"{problem.loss.name}: value returned shape {value.shape} for one sample, expected (1,)")
+    expected = np.stack([np.concatenate(outs) for outs in single])
+    advice = "take weights apart with ops.unpack and features with ops.columns, both keep leading axes"
+    try:
+        together = np.asarray(module.forward(NUMPY, nodes, z))
+    except (ValueError, IndexError, TypeError) as error:
+        raise InputError(f"{what}: forward fails on weights {nodes.shape} of two nodes, {error}; {advice}") from error
+    if together.shape not in (expected.shape, expected.shape[1:]):
+        raise InputError(
+            f"{what}: forward returned shape {together.shape} for weights {nodes.shape} and inputs {z.shape}, "
+            f"expected {expected.shape}; {advice}, and ops.repeat_samples(row, z) gives a constant to every sample"
+        )
+    if not np.allclose(together, expected, equal_nan=True):
+        raise InputError(f"{what}: forward mixes the nodes or samples it gets at once; {advice}")
+    return expected[0]

@@ -116,16 +116,7 @@ class Module:
         InputError
             If the mass is not positive and finite, or of the wrong length.
         """
-        if self.mass is None:
-            return default
-        mass = np.asarray(self.mass, dtype=float)
-        if mass.shape not in ((), (self.weight_size,)):
-            raise InputError(
-                f"{self.label}: mass must be one number or {self.weight_size} numbers, got shape {mass.shape}"
-            )
-        if not (np.isfinite(mass).all() and (mass > 0).all()):
-            raise InputError(f"{self.label}: mass must be positive and finite, got {self.mass!r}")
-        return np.broadcast_to(mass, (self.weight_size,))
+        return default if self.mass is None else positive(f"{self.label}: mass", self.mass, self.weight_size)
 
     def __repr__(self) -> str:
         return f"{self.label}({self.in_size} -> {self.out_size}, {self.weight_size} weights)"
@@ -139,6 +130,38 @@ class Module:
 def no_weights(ops: Ops, adjoint: Array) -> Array:
     """Return the weight adjoint `(..., 0)` of a module without weights."""
     return ops.split(ops.pack(ops.sum_samples(adjoint)), [0])[0]
+
+
+def positive(what: str, values: Any, size: int, hint: str = "") -> np.ndarray:
+    """Return one number or `size` numbers as an array `(size,)`; `hint` joins the message for a wrong length.
+
+    Raises
+    ------
+    InputError
+        If they are not positive and finite, or of the wrong length.
+    """
+    expected = f"{what} must be one number or {size} numbers{hint}"
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(f"{expected}, got {values!r}") from None
+    if array.shape not in ((), (size,)):
+        raise InputError(f"{expected}, got shape {array.shape}")
+    if not (np.isfinite(array).all() and (array > 0).all()):
+        raise InputError(f"{what} must be positive and finite, got {values!r}")
+    return np.broadcast_to(array, (size,))
+
+
+def check_declared_sizes(module: Module) -> None:
+    """Check that the module has its three sizes, as a subclass may set them as plain attributes.
+
+    Raises
+    ------
+    InputError
+        Naming the size that is missing or no whole number.
+    """
+    for attribute in ("in_size", "out_size", "weight_size"):
+        _size(type(module).__name__, attribute, getattr(module, attribute, None))
 
 
 def _size(owner: str, attribute: str, value: Any) -> int:

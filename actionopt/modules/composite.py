@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.errors import InputError
-from actionopt.modules.base import Module
+from actionopt.modules.base import Module, check_declared_sizes
 from actionopt.ops import NUMPY, Ops
 from actionopt.ops.base import Array
 
@@ -40,20 +40,23 @@ class Composite(Module):
         return f"{type(self).__name__}({', '.join(map(repr, self.parts))})"
 
 
-def check_modules(owner: str, modules: Iterable[Any]) -> tuple[Module, ...]:
+def check_modules(owner: str, modules: Any) -> tuple[Module, ...]:
     """Return the modules as a tuple.
 
     Raises
     ------
     InputError
-        If there is none, or one is not a Module.
+        If there is none, or one is not a Module with whole numbers as sizes.
     """
+    if not isinstance(modules, Iterable):
+        raise InputError(f"{owner} takes modules, got {modules!r} of type {type(modules).__name__}")
     modules = tuple(modules)
     if not modules:
         raise InputError(f"{owner} needs at least one module, got none")
     for module in modules:
         if not isinstance(module, Module):
             raise InputError(f"{owner} takes modules, got {module!r} of type {type(module).__name__}")
+        check_declared_sizes(module)
     return modules
 
 
