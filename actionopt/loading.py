@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,14 +38,10 @@ def load_problem(path: str | Path, **options: Any) -> Any:
     build = getattr(load_file(path), "build", None)
     if not callable(build):
         raise InputError(f"{path}: expected a function build(**options) that returns a Problem or a Lagrangian")
-    parameters = inspect.signature(build).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        for option in options:
-            if option not in parameters:
-                raise unknown_name(f"option of {path}", option, parameters)
+    _check_options(path, build, options)
     try:
         problem = build(**options)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _explained(path, error) from error
     if not hasattr(problem, "size"):
         raise InputError(f"{path}: build() must return a Problem or a Lagrangian, got {type(problem).__name__}")
@@ -69,7 +67,7 @@ def load_file(path: str | Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _explained(path, error) from error
     return module
@@ -80,12 +78,28 @@ def named_points(path: str | Path) -> dict[str, Any]:
     return dict(getattr(load_file(path), "POINTS", {}))
 
 
-def _explained(path: Path, error: Exception) -> InputError:
+def _check_options(path: Path, build: Callable[..., Any], options: dict[str, Any]) -> None:
+    parameters = inspect.signature(build).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for option in options:
+            if option not in parameters:
+                raise unknown_name(f"option of {path}", option, parameters)
+    try:
+        inspect.signature(build).bind(**options)
+    except TypeError as error:
+        raise InputError(f"{path}: build() is {error}") from None
+
+
+def _explained(path: Path, error: BaseException) -> InputError:
     """Name the user's own line: the last one of the traceback that lies in the problem file."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        line, text = error.lineno, (error.text or "").strip()
+    filename = os.path.abspath(path)  # as Python records it
+    if isinstance(error, SyntaxError) and error.filename == filename:
+        line, text, reason = error.lineno, (error.text or "").strip(), error.msg
     else:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == filename]
         line, text = (frames[-1].lineno, frames[-1].line) if frames else (None, None)
-    place = f"{path}, line {line}: {text}\n  " if line else f"{path}: "
-    return InputError(f"{place}{type(error).__name__}: {error}")
+        reason = str(error)
+    place = f"{path}, line {line}, `{text}`" if line else f"{path}"
+    return InputError(
+        f"{place}: {reason}" if isinstance(error, InputError) else f"{place}: {type(error).__name__}: {reason}"
+    )
