@@ -34,7 +34,7 @@ class Dual:
 
     def __add__(self, other: Any) -> Any:
         if (parts := self._parts(other)) is None:
-            return NotImplemented
+            return other + self
         return Dual(self.value + parts[0], _add(self.tangent, parts[1]), self.level)
 
     __radd__ = __add__
@@ -54,7 +54,7 @@ class Dual:
 
     def __mul__(self, other: Any) -> Any:
         if (parts := self._parts(other)) is None:
-            return NotImplemented
+            return other * self
         value, tangent = parts
         slope = _accumulate(_product(self.tangent, value), _product(tangent, self.value))
         return Dual(self.value * value, slope, self.level)
