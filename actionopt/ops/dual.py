@@ -44,13 +44,11 @@ class Dual:
 
     def __sub__(self, other: Any) -> Any:
         if (parts := self._parts(other)) is None:
-            return NotImplemented
+            return other.__rsub__(self)
         return Dual(self.value - parts[0], _subtract(self.tangent, parts[1]), self.level)
 
     def __rsub__(self, other: Any) -> Any:
-        if (parts := self._parts(other)) is None:
-            return NotImplemented
-        return Dual(parts[0] - self.value, _subtract(parts[1], self.tangent), self.level)
+        return Dual(other - self.value, _subtract(None, self.tangent), self.level)  # a constant at this level
 
     def __mul__(self, other: Any) -> Any:
         if (parts := self._parts(other)) is None:
