@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actionopt.ops import NUMPY, Ops
 from actionopt.ops.base import Array
-from actionopt.problem import Problem
+
+if TYPE_CHECKING:
+    from actionopt.problem import Problem
 
 
 @dataclass(frozen=True)

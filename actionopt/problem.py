@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.backprop import adjoints
 from actionopt.errors import InputError, unknown_name
 from actionopt.losses import Loss, as_samples
 from actionopt.modules.base import Module, positive
@@ -154,8 +155,6 @@ class Problem:
 
     def gradient(self, w: Any) -> np.ndarray:
         """Return dE/dw, of the shape of `w (..., n)`, by backpropagation."""
-        from actionopt.backprop import adjoints
-
         return adjoints(self, w).gradient
 
 

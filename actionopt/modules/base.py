@@ -129,7 +129,8 @@ class Module:
 
 def no_weights(ops: Ops, adjoint: Array) -> Array:
     """Return the weight adjoint `(..., 0)` of a module without weights."""
-    return ops.split(ops.pack(ops.sum_samples(adjoint)), [0])[0]
+    packed = ops.pack(ops.sum_samples(adjoint))
+    return ops.split(packed, [0, ops.size(packed)])[0]
 
 
 def positive(what: str, values: Any, size: int, hint: str = "") -> np.ndarray:

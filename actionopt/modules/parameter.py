@@ -17,7 +17,7 @@ class Parameter(Module):
         return ops.repeat_samples(ops.unpack(w, (self.out_size,)), z)
 
     def vjp(self, ops: Ops, w: Array, z: Array, out: Array, adjoint: Array) -> tuple[Array, Array]:
-        return ops.pack(ops.sum_samples(adjoint)), ops.split(adjoint, [0])[0]
+        return ops.pack(ops.sum_samples(adjoint)), ops.split(adjoint, [0, self.out_size])[0]
 
     def __repr__(self) -> str:
         return f"Parameter({self.out_size})"

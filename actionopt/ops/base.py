@@ -38,7 +38,7 @@ class Ops(ABC):
 
     @abstractmethod
     def split(self, z: Array, sizes: Sequence[int]) -> list[Array]:
-        """Split the last axis into pieces of the given sizes."""
+        """Split the last axis into pieces of the given sizes, which add up to its length."""
 
     def columns(self, z: Array) -> list[Array]:
         """Split the last axis into pieces of size one: `(..., B, d)` gives d arrays `(..., B, 1)`."""
