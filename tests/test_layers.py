@@ -1,0 +1,64 @@
+"""Imports run one way, down the table in CONTRIBUTING.md; heavy libraries load on use."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "actionopt"
+TABLE = re.findall(r"^\| `actionopt/(\w+)(?:\.py|/)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+FILES = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
+
+
+def place(path: Path) -> str:
+    """Name the row of the table that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_places(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """List the rows that a file imports from, with the line; imports for type checkers alone do not count."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"line {node.lineno}: imports name the package, they are not relative"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] == "actionopt":
+                yield name.split(".")[1] if "." in name else "", node.lineno
+
+
+def test_table_names_every_place() -> None:
+    assert {place(path) for path in FILES} <= set(TABLE)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_file_imports_only_from_its_row_and_rows_above(path: Path) -> None:
+    allowed = TABLE[: TABLE.index(place(path)) + 1]
+    for name, line in imported_places(ast.parse(path.read_text())):
+        assert name in allowed, f"{path.relative_to(ROOT)}, line {line}: {place(path)} may not import {name}"
+
+
+def test_layers_see_a_wrong_import() -> None:
+    tree = ast.parse(
+        "def f():\n    from actionopt.cli import main\nimport actionopt.ops.dual\nfrom actionopt import problem"
+    )
+    assert [name for name, _ in imported_places(tree)] == ["ops", "problem", "cli"]
+
+
+@pytest.mark.parametrize("library", ["matplotlib", "sklearn", "autograd", "tqdm", "click"])
+def test_import_of_the_package_leaves_out(library: str) -> None:
+    code = f"import sys, actionopt; sys.exit({library!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
