@@ -1,87 +1,76 @@
-"""The Hessian of a small system's discrete action, assembled and factorised: banded in time, exact.
+"""The Hessian of a small system's discrete action, assembled and factorised: banded in time.
 
-For few coordinates the 2n products that give the Hessian of l at every stage are one batched call, and a banded
-Cholesky factorisation makes Newton's step direct: conjugate gradients end after one product.
+What is factorised is convex at every stage: with the stage Hessian `[[l_ww, l_wv], [l_vw, l_vv]]`, its Schur
+complement `l_ww - l_wv l_vv^{-1} l_vw` loses its negative eigenvalues, which leaves the Gauss-Newton Hessian where
+nothing else is positive. Where l is convex the factor is exact and conjugate gradients end after one product.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
-from scipy.sparse import block_diag, csr_array, eye_array, kron, vstack
 
 from actionopt.action.discrete import ActionPoint, DiscreteAction
+from actionopt.action.lagrangian_density import LagrangianExpansion
 
 
-class AssembledNewton:
-    """Preconditions with the factorised Hessian, shifted by the time Laplacian where it is not positive definite."""
+class AssembledHessian:
+    """Preconditions with the factorised convex part of the Hessian of S_h."""
 
     def __init__(self, action: DiscreteAction) -> None:
-        n, scheme = action.density.size, action.scheme
-        self.free = np.flatnonzero(action.free)
-        identity = eye_array(n, format="csr")
-        self.stack = vstack([kron(scheme.position, identity), kron(scheme.velocity, identity)], format="csr")[
-            :, self.free
-        ]
-        self.velocity = self.stack[len(scheme.stages) * n :]
+        scheme, n = action.scheme, action.density.size
+        per_stage = scheme.position.indptr[1]
+        columns = scheme.position.indices.reshape(-1, per_stage)
+        # rows of P and Q side by side: (M, points of an interval, 2)
+        self.laws = np.stack([scheme.position.data, scheme.velocity.data], axis=-1).reshape(-1, per_stage, 2)
         self.weights = scheme.weights
+        entries = (columns[..., None] * n + np.arange(n)).reshape(len(columns), -1)
+        rows, self.width = entries[:, :, None], per_stage * n - 1
+        offset = entries[:, None, :] - rows
+        self.upper = offset >= 0
+        self.places = ((self.width - offset) * action.free.size + entries[:, None, :])[self.upper]
+        fixed = ~action.free.ravel()
+        self.kept = np.where(fixed[rows] | fixed[entries[:, None, :]], 0.0, 1.0)[self.upper]
+        self.fixed = fixed
         self._point: ActionPoint | None = None
 
     def solve(self, point: ActionPoint, residual: np.ndarray) -> np.ndarray:
-        """Apply the inverse of the (shifted) Hessian at a point to `residual (K, n)`."""
+        """Apply the inverse to `residual (K, n)`, zero where X is fixed."""
         if self._point is not point:
             self._point = point
-            self._factor = self._factorise(point)
-        out = np.zeros(residual.size)
-        out[self.free] = cho_solve_banded((self._factor, False), residual.ravel()[self.free])
-        return out.reshape(residual.shape)
+            self._factor = self._factorise(convex_part(point.expansion))  # type: ignore[arg-type]
+        return cho_solve_banded((self._factor, False), residual.ravel()).reshape(residual.shape)
 
-    def _factorise(self, point: ActionPoint) -> np.ndarray:
-        hessian = self.assemble(point)
-        shift, growth = 0.0, 1e-3
-        kinetic = None
-        while True:
+    def _factorise(self, convex: np.ndarray) -> np.ndarray:
+        """Cholesky factor of the assembled stages; over long horizons rounding asks for a little more of `l_vv`."""
+        n = convex.shape[-1] // 2
+        for ridge in (0.0, 1e-10, 1e-8, 1e-6, 1e-4):
+            convex[:, n:, n:] *= 1.0 + ridge
             try:
-                return cholesky_banded(_banded(hessian if kinetic is None else hessian + shift * kinetic))
+                return cholesky_banded(self.banded(convex))
             except LinAlgError:
-                kinetic = self._kinetic(point) if kinetic is None else kinetic
-                shift = growth if shift == 0.0 else 4.0 * shift
+                continue
+        raise LinAlgError("the convex part of the Hessian could not be factorised")
 
-    def assemble(self, point: ActionPoint) -> csr_array:
-        """Return the Hessian of S_h in the free entries, sparse."""
-        blocks = stage_hessians(point) * self.weights[:, None, None]
-        n = blocks.shape[-1] // 2
-        w, v = slice(0, n), slice(n, 2 * n)
-        rows = [[block_diag(blocks[:, a, b], format="csr") for b in (w, v)] for a in (w, v)]
-        half = len(self.weights) * n
-        position, velocity = self.stack[:half], self.stack[half:]
-        return csr_array(
-            position.T @ (rows[0][0] @ position + rows[0][1] @ velocity)
-            + velocity.T @ (rows[1][0] @ position + rows[1][1] @ velocity)
-        )
-
-    def _kinetic(self, point: ActionPoint) -> csr_array:
-        """`Q^T W l_vv Q`, positive definite."""
-        n = point.points.shape[-1]
-        mass = stage_hessians(point)[:, n:, n:] * self.weights[:, None, None]
-        return csr_array(self.velocity.T @ (block_diag(mass, format="csr") @ self.velocity))
+    def banded(self, stage_hessians: np.ndarray) -> np.ndarray:
+        """Lay stage Hessians `(M, 2n, 2n)` into upper banded storage, the identity where X is fixed."""
+        stages, n = len(stage_hessians), stage_hessians.shape[-1] // 2
+        blocks = stage_hessians.reshape(stages, 2, n, 2, n)
+        local = np.einsum("m,mai,mijkl,mbk->majbl", self.weights, self.laws, blocks, self.laws, optimize=True)
+        values = local.reshape(stages, self.width + 1, self.width + 1)[self.upper] * self.kept
+        size = len(self.fixed)
+        banded = np.bincount(self.places, values, minlength=(self.width + 1) * size).reshape(self.width + 1, size)
+        banded[-1, self.fixed] = 1.0
+        return banded
 
 
-def stage_hessians(point: ActionPoint) -> np.ndarray:
-    """Hessian of l in (w, v) at every stage, `(M, 2n, 2n)`, by 2n products in one batch."""
-    stages, n = point.expansion.w.shape
-    directions = np.broadcast_to(np.eye(2 * n)[:, None], (2 * n, stages, 2 * n))
-    force, momentum = point.expansion.product(directions[..., :n], directions[..., n:])
-    return np.moveaxis(np.concatenate([force, momentum], axis=-1), 0, -1)
-
-
-def _banded(matrix: csr_array) -> np.ndarray:
-    """Upper banded storage of a symmetric sparse matrix."""
-    rows, columns = matrix.nonzero()
-    width = int((columns - rows).max(initial=0))
-    banded = np.zeros((width + 1, matrix.shape[0]))
-    upper = columns >= rows
-    banded[width + rows[upper] - columns[upper], columns[upper]] = np.asarray(
-        matrix[rows[upper], columns[upper]]
-    ).ravel()
-    return banded
+def convex_part(expansion: LagrangianExpansion) -> np.ndarray:
+    """Stage Hessians `(M, 2n, 2n)` with the negative part of their Schur complement in v removed."""
+    hessian = expansion.hessian
+    n = hessian.shape[-1] // 2
+    mixed = hessian[:, n:, :n]
+    gauss_newton = mixed.swapaxes(-1, -2) @ np.linalg.solve(expansion.mass, mixed)
+    values, vectors = np.linalg.eigh(hessian[:, :n, :n] - gauss_newton)
+    out = hessian.copy()
+    out[:, :n, :n] = gauss_newton + (vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.swapaxes(-1, -2)
+    return out

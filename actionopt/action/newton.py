@@ -96,7 +96,8 @@ def _trust_region_step(
         step = path.within(radius)
         trial = action.at(point.points + step.direction)
         noise = _ROUNDING * max(abs(point.value), 1.0e-300)
-        ratio = (point.value - trial.value + noise) / (step.decrease + noise) if np.isfinite(trial.value) else -1.0
+        finite = np.isfinite(trial.value) and np.isfinite(trial.gradient_norm)
+        ratio = (point.value - trial.value + noise) / (step.decrease + noise) if finite else -1.0
         if ratio > 0.75 and step.at_boundary:
             radius = 2.5 * step.length
         elif not ratio >= 0.25:
