@@ -1,0 +1,84 @@
+"""The trajectory a solver starts from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from actionopt.action.local_model import LocalModel
+from actionopt.action.march import march
+from actionopt.action.task import ActionTask
+from actionopt.action.trajectory import Trajectory
+from actionopt.errors import InputError, unknown_name
+from actionopt.problem import Problem
+
+GUESSES = ("flow", "line")
+
+
+def first_guess(task: ActionTask, guess: Any = None) -> np.ndarray:
+    """Return points `(K, n)` that meet the fixed start and end.
+
+    Parameters
+    ----------
+    task : ActionTask
+    guess : None, "flow", "line", Trajectory, array (N+1, n) or array (K, n)
+        None is the marched flow where the end is free and the system has a flow, the straight line otherwise. A
+        trajectory on another grid or horizon is resampled.
+
+    Raises
+    ------
+    InputError
+        If the guess has another shape, is not finite, or a flow is asked of a system that has none.
+    """
+    if isinstance(guess, Trajectory):
+        points = resampled(task, guess)
+    elif guess is None or isinstance(guess, str):
+        points = _named(task, guess)
+    else:
+        points = _given(task, guess)
+    points = points.copy()
+    points[0] = task.start
+    points[-1] = np.where(np.isnan(task.end), points[-1], task.end)
+    return np.clip(points, task.lower, task.upper)
+
+
+def resampled(task: ActionTask, trajectory: Trajectory) -> np.ndarray:
+    """Lay a trajectory on a task's points; a different horizon stretches time."""
+    if trajectory.weights.shape[1] != task.size:
+        raise InputError(f"the guess has {trajectory.weights.shape[1]} coordinates, the system {task.size}")
+    times, points = trajectory.times, task.scheme.points
+    stretched = (points - points[0]) * (times[-1] - times[0]) / (points[-1] - points[0]) + times[0]
+    return trajectory.resample(stretched)
+
+
+def _named(task: ActionTask, guess: str | None) -> np.ndarray:
+    if guess not in (None, *GUESSES):
+        raise unknown_name("guess", guess, GUESSES)
+    if guess == "flow" and not isinstance(task.what, Problem):
+        raise InputError('guess "flow" needs a Problem, whose gradient flow it is; give "line" or points')
+    if guess == "flow" or (guess is None and isinstance(task.what, Problem) and np.isnan(task.end).all()):
+        assert isinstance(task.what, Problem)
+        marched = march(LocalModel(task.what, task.metric), task.scheme, task.start, tol=1e-13)
+        if marched.failure is None:
+            return marched.points
+        if guess == "flow":
+            raise InputError(f"the flow cannot serve as guess: {marched.failure}. Take more steps or another guess")
+    return _line(task)
+
+
+def _line(task: ActionTask) -> np.ndarray:
+    points = task.scheme.points
+    fraction = (points - points[0]) / (points[-1] - points[0])
+    return task.start + np.outer(fraction, np.where(np.isnan(task.end), 0.0, task.end - task.start))
+
+
+def _given(task: ActionTask, guess: Any) -> np.ndarray:
+    scheme = task.scheme
+    array = np.asarray(guess, dtype=float)
+    nodes, points = (len(scheme.times), task.size), (len(scheme.points), task.size)
+    if array.shape not in (nodes, points):
+        raise InputError(f"guess must have shape {nodes} (nodes) or {points} (the scheme's points), got {array.shape}")
+    if not np.isfinite(array).all():
+        raise InputError("guess must be finite")
+    return array if array.shape == points else scheme.interpolate(scheme.times, array)

@@ -1,0 +1,156 @@
+"""Minimising a discretised action: the one entry to all solvers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from actionopt.action.guess import first_guess
+from actionopt.action.lagrangian import Lagrangian
+from actionopt.action.progress import progress_bar
+from actionopt.action.scheme import make_grid, make_scheme
+from actionopt.action.solve_newton import make_density, solve_newton
+from actionopt.action.task import ActionSolution, ActionTask, make_task
+from actionopt.action.trajectory import Trajectory
+from actionopt.errors import InputError, SolverError, unknown_name
+from actionopt.ops import NUMPY
+from actionopt.problem import Problem
+
+FORMULATIONS = ("condensed", "lifted")
+
+
+def minimize_action(
+    what: Problem | Lagrangian,
+    start: Any,
+    end: Any = None,
+    *,
+    horizon: float | None = None,
+    steps: int = 100,
+    times: Any = None,
+    scheme: str = "midpoint",
+    solver: str = "auto",
+    formulation: str = "condensed",
+    metric: str = "layerwise",
+    guess: Any = None,
+    bounds: tuple[Any, Any] | None = None,
+    constraint: Callable[..., Any] | None = None,
+    tol: float = 1e-8,
+    max_iterations: int = 1000,
+    options: dict[str, Any] | None = None,
+    progress: bool = False,
+    throw: bool = True,
+) -> Trajectory:
+    """Find a trajectory of least action.
+
+    Parameters
+    ----------
+    what : Problem or Lagrangian
+        A problem stands for the action `int 1/2 |w' + G^{-1} g|^2_G dt` of its Riemannian gradient flow.
+    start : array (n,)
+        Where the trajectory starts.
+    end : array (n,), optional
+        Where it ends; free where None, and NaN components are free. A free end of a gradient flow gives the flow
+        itself, with zero action.
+    horizon, steps : float, int
+        Length of time and number of equal steps; or give the nodes as `times (N+1,)`.
+    scheme : "midpoint" or "gauss2"
+        Order 2 or 4.
+    solver : "auto", "newton", "ipopt", "fatrop" or another CasADi NLP solver
+        "newton" minimises over the whole trajectory in NumPy and takes no constraints; "auto" is ipopt where there
+        are constraints or the formulation is lifted, newton otherwise (it was the fastest at every size measured).
+    formulation : "condensed" or "lifted"
+        Lifted keeps states and adjoints of every time node as variables (CasADi solvers, problems only).
+    metric : "layerwise", "joint" or "euclidean"
+        Metric of a problem's flow; euclidean is the mass alone.
+    guess : optional
+        "flow", "line", a Trajectory, or points `(N+1, n)` at the nodes or `(K, n)` at the scheme's points. By default
+        the flow where the end is free and there is one, the straight line otherwise.
+    bounds : (lower, upper), optional
+        Bounds on every node but the start; the Lagrangian's own where None.
+    constraint : callable, optional
+        Path constraint `constraint(ops, w, v)`, components <= 0 at every stage; the Lagrangian's own where None.
+    tol : float
+        Largest entry of the gradient of the discrete action (KKT residual for CasADi solvers) at which to stop.
+    max_iterations : int
+    options : dict, optional
+        Options of a CasADi solver.
+    progress : bool
+        Show progress on stderr.
+    throw : bool
+        Raise if the solver stops early; otherwise the best trajectory comes back with its status.
+
+    Returns
+    -------
+    Trajectory
+        A *local* minimum: other guesses may end elsewhere.
+
+    Raises
+    ------
+    InputError
+        For input that cannot be used.
+    SolverError
+        If the solver stops before it converges; its `result` is the best trajectory so far.
+    """
+    began = time.perf_counter()
+    task = make_task(
+        what, start, end, make_scheme(scheme, make_grid(horizon, steps, times)), bounds, constraint, metric
+    )
+    chosen = _choose_solver(task, solver, formulation)
+    points = first_guess(task, guess)
+    stopwatch = time.perf_counter() - began
+    with progress_bar(None, f"action ({chosen})", progress) as tick:
+        if chosen == "newton":
+            solution = solve_newton(task, points, tol, max_iterations, tick)
+        else:
+            from actionopt.action.casadi_solve import solve_casadi
+
+            solution = solve_casadi(
+                task,
+                points,
+                solver=chosen,
+                formulation=formulation,
+                tol=tol,
+                max_iterations=max_iterations,
+                options=options,
+            )
+    solution.stats["guess_time"] = stopwatch
+    trajectory = _trajectory(task, solution, chosen)
+    if throw and not solution.success:
+        raise SolverError(solution.message, trajectory)
+    return trajectory
+
+
+def _choose_solver(task: ActionTask, solver: str, formulation: str) -> str:
+    if formulation not in FORMULATIONS:
+        raise unknown_name("formulation", formulation, FORMULATIONS)
+    if solver == "auto":
+        return "ipopt" if task.constrained or formulation == "lifted" else "newton"
+    if solver == "newton" and task.constrained:
+        raise InputError('solver "newton" takes no bounds or path constraints: use "ipopt" or "fatrop"')
+    if solver == "newton" and formulation == "lifted":
+        raise InputError('solver "newton" is condensed: the lifted formulation needs "ipopt" or "fatrop"')
+    return solver
+
+
+def _trajectory(task: ActionTask, solution: ActionSolution, solver: str) -> Trajectory:
+    what = task.what
+    return Trajectory.from_points(
+        make_density(task),
+        task.scheme,
+        solution.points,
+        energy=_energy(what),
+        success=solution.success,
+        status=solution.status,
+        message=solution.message,
+        stats={**solution.stats, "solver": solver},
+        name=what.name,
+    )
+
+
+def _energy(what: Problem | Lagrangian) -> Callable[[np.ndarray], np.ndarray] | None:
+    if isinstance(what, Problem):
+        return what.energy
+    return None if what.potential is None else lambda w: what.energy(NUMPY, w)
