@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import casadi as ca
 
+from actionopt.errors import InputError
 from actionopt.losses import Loss
 from actionopt.modules import Module
 from actionopt.ops import CASADI
@@ -20,11 +21,50 @@ def symbol(name: str, size: int, scalar: bool) -> ca.SX | ca.MX:
 
 
 def module_function(module: Module) -> ca.Function:
-    """Return `f: (z (in,), w (n_a,)) -> z_out (out,)` for one sample."""
-    scalar = module.weight_size <= SCALAR_LIMIT
+    """Return `f: (z (in,), w (n_a,)) -> z_out (out,)` for one sample.
+
+    Raises
+    ------
+    InputError
+        If the module's formula cannot be evaluated on CasADi symbols, or gives the wrong shape.
+    """
+    if module.weight_size > SCALAR_LIMIT:
+        function = _module_function(module, scalar=False)
+        if not adds_scalar_to_vector(function):
+            return function
+    return _module_function(module, scalar=True)
+
+
+def _module_function(module: Module, scalar: bool) -> ca.Function:
     z, w = symbol("z", module.in_size, scalar), symbol("w", module.weight_size, scalar)
-    out = CASADI.repeat_samples(module.forward(CASADI, w.T, z.T), z.T)
+    try:
+        out = module.forward(CASADI, w.T, z.T)
+    except Exception as error:
+        raise InputError(
+            f"{module.label}: forward fails on CasADi symbols, {type(error).__name__}: {str(error).splitlines()[0]}; "
+            "write it with the functions of ops, which is one sample, a row, there"
+        ) from error
+    if out.shape != (1, module.out_size):
+        raise InputError(
+            f"{module.label}: forward returned shape {out.shape} on CasADi symbols of one sample, "
+            f"expected (1, {module.out_size})"
+        )
     return ca.Function("f", [z, w], [out.T], ["z", "w"], ["out"])
+
+
+def adds_scalar_to_vector(function: ca.Function) -> bool:
+    """Whether an MX graph adds or subtracts a scalar and a vector expression.
+
+    CasADi 3.8.2 then drops terms from Jacobians in reverse mode (not from products): such a graph must be
+    scalar-valued, SX or `function.expand()`.
+    """
+    for index in range(function.n_instructions()):
+        if function.instruction_id(index) in (ca.OP_ADD, ca.OP_SUB):
+            node = function.instruction_MX(index)
+            parts = [node.dep(0), node.dep(1)]
+            if parts[0].numel() != parts[1].numel() and not any(part.is_constant() for part in parts):
+                return True
+    return False
 
 
 def loss_function(loss: Loss, out_size: int, target_size: int) -> ca.Function:

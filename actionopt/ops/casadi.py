@@ -69,7 +69,8 @@ class CasadiOps(Ops):
         return ca.logsumexp(z.T)
 
     def softmax(self, z: Array) -> Array:
-        return ca.exp(z - self.logsumexp(z))
+        # one logsumexp a column: reverse-mode Jacobians of MX vector - scalar lose terms in CasADi 3.8.2
+        return ca.exp(z - ca.repmat(self.logsumexp(z), 1, z.shape[1]))
 
     def relu(self, z: Array) -> Array:
         return z * self.step(z)

@@ -80,6 +80,7 @@ STRUCTURAL: dict[str, Formula] = {
     "sum": lambda ops, w, z: ops.sum(z * z, keepdims=True),
     "logsumexp": lambda ops, w, z: ops.logsumexp(3.0 * z),
     "softmax": lambda ops, w, z: ops.softmax(3.0 * z),
+    "softmax of scores": lambda ops, w, z: ops.softmax(ops.affine(z, *ops.unpack(w, (2, 3), (2,)))),
     "row": lambda ops, w, z: z * ops.row([1.0, -2.0, 0.5]) + ops.row([0.3, 0.2, 0.1]),
     "size and rank": lambda ops, w, z: z * float(ops.size(z)) + float(ops.size(w)) / 4.0,
     "arithmetic": lambda ops, w, z: 2.0 / (3.0 + z * z) - (1.0 - z) ** 3 / 4.0 + (z + 9.0) ** 0.5 - z / (z + 9.0),

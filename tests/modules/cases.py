@@ -1,0 +1,59 @@
+"""One module of every kind, all from three features to three, and user modules with nothing but a forward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import actionopt as ao
+from actionopt.modules import ACTIVATIONS
+
+
+class Gain(ao.Module):
+    """`a tanh(b z)`, a user's module: sizes as class attributes and one equation."""
+
+    in_size, out_size, weight_size = 3, 3, 6
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        a, b = ops.unpack(w, (3,), (3,))
+        return a * ops.tanh(b * z)
+
+
+class Rotation(ao.Module):
+    """Turn the first two features by one angle; the third is scaled by the distance from the axis."""
+
+    in_size, out_size, weight_size = 3, 3, 1
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        angle = ops.unpack(w, (1,))
+        x, y, scale = ops.columns(z)
+        cos, sin = ops.cos(angle), ops.sin(angle)
+        return ops.concatenate([cos * x - sin * y, sin * x + cos * y, scale * ops.sqrt(1.0 + x * x + y * y)])
+
+
+class Attention(ao.Module):
+    """A softmax of an affine score times the input: rows that sum to one, no elementwise structure."""
+
+    in_size, out_size, weight_size = 3, 3, 12
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        return z * ops.softmax(ops.affine(z, *ops.unpack(w, (3, 3), (3,))))
+
+
+CLOSED_FORM: dict[str, ao.Module] = {
+    **{f"Dense {name}": ao.Dense(3, 3, name) for name in ACTIVATIONS},
+    "Dense linear": ao.Dense(3, 3),
+    "Dense without bias": ao.Dense(3, 3, "tanh", bias=False),
+    **{f"Activation {name}": ao.Activation(3, name) for name in ACTIVATIONS},
+    "Residual": ao.Residual(ao.Dense(3, 3, "tanh")),
+    "Residual of a chain": ao.Residual(ao.Chain(ao.Dense(3, 5, "sin"), ao.Dense(5, 3))),
+    "Parallel": ao.Parallel(ao.Dense(2, 1, "tanh"), ao.Activation(1, "sin"), ao.Parameter(1)),
+    "Chain": ao.Chain(ao.Dense(3, 2, "tanh"), ao.Chain(ao.Activation(2, "softplus"), ao.Dense(2, 3))),
+    "Chain of one mass": ao.Chain(ao.Dense(3, 4), ao.Chain(ao.Dense(4, 3, "tanh"), mass=2.0)),
+}
+USERS: dict[str, ao.Module] = {"Gain": Gain(), "Rotation": Rotation(), "Attention": Attention()}
+MIXED: dict[str, ao.Module] = {
+    "Residual of a user's": ao.Residual(Gain()),
+    "Parallel with a user's": ao.Parallel(Rotation(), ao.Parameter(0)),
+    "Chain with a user's": ao.Chain(Attention(), ao.Dense(3, 3, "sigmoid"), Gain()),
+}
+CASES = {**CLOSED_FORM, **USERS, **MIXED}
