@@ -1,5 +1,6 @@
 """Riemannian optimization in modular systems: training as a constrained problem, gradient flow as minimum action."""
 
+from actionopt.action.lagrangian import Drift, Lagrangian
 from actionopt.backprop import Adjoints, adjoints
 from actionopt.errors import InputError, SolverError
 from actionopt.loading import load_problem
@@ -15,7 +16,9 @@ __all__ = [
     "Chain",
     "CustomLoss",
     "Dense",
+    "Drift",
     "InputError",
+    "Lagrangian",
     "Logistic",
     "Loss",
     "Module",

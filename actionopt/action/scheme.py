@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -92,11 +93,14 @@ def make_grid(horizon: Any, steps: Any, times: Any = None) -> np.ndarray:
         If horizon or steps are not positive, or the times do not increase.
     """
     if times is not None:
-        grid = np.asarray(times, dtype=float)
+        try:
+            grid = np.asarray(times, dtype=float)
+        except (TypeError, ValueError):
+            raise InputError(f"times must be at least two finite numbers that increase, got {times!r}") from None
         if grid.ndim != 1 or len(grid) < 2 or not np.isfinite(grid).all() or (np.diff(grid) <= 0).any():
             raise InputError("times must be at least two finite numbers that increase")
         return grid
-    if horizon is None or not np.isscalar(horizon) or not np.isfinite(horizon) or horizon <= 0:
+    if isinstance(horizon, bool) or not isinstance(horizon, Real) or not np.isfinite(horizon) or horizon <= 0:
         raise InputError(f"horizon must be a positive, finite number, got {horizon!r}")
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
         raise InputError(f"steps must be a whole number >= 1, got {steps!r}")
