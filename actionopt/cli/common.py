@@ -1,0 +1,136 @@
+"""What the commands share: the problem file, its options, and how results are written."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+import numpy as np
+
+from actionopt.errors import InputError
+from actionopt.loading import load_problem
+from actionopt.problem import Problem
+
+_STDOUT = "actionopt.stdout"
+
+
+def problem_command(function: Callable[..., int | None]) -> click.Command:
+    """Make a command of `function(path, settings, as_json, **own options)`, which returns the exit status.
+
+    The command line gets `PROBLEM.py`, repeated `--set key=value` (`settings`: values are Python literals, and
+    words where they are none) and `--json`. Own options are `click.option` decorators below this one. With --json
+    whatever is printed while the function runs goes to standard error, so that standard output holds the object
+    that `emit` writes and nothing else.
+    """
+
+    @functools.wraps(function)
+    def run(path: str, settings: tuple[str, ...], as_json: bool, **own: Any) -> int | None:
+        with _clear_stdout() if as_json else contextlib.nullcontext():
+            return function(path=Path(path), settings=parse_settings(settings), as_json=as_json, **own)
+
+    parameters = (
+        click.argument("path", metavar="PROBLEM.py"),
+        click.option(
+            "--set", "settings", metavar="KEY=VALUE", multiple=True, help="An option of the problem's build()."
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+    )
+    for parameter in reversed(parameters):
+        run = parameter(run)
+    return click.command()(run)
+
+
+def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    """Read `("width=8", "activation=tanh")` as `{"width": 8, "activation": "tanh"}`.
+
+    Raises
+    ------
+    InputError
+        If an entry is not of the form key=value, or a key comes twice.
+    """
+    options: dict[str, Any] = {}
+    for setting in settings:
+        key, sign, value = setting.partition("=")
+        if not sign or not key.strip().isidentifier():
+            raise InputError(f"--set takes key=value, such as --set width=8; got {setting!r}")
+        if key.strip() in options:
+            raise InputError(f"--set {key.strip()} was given twice")
+        try:
+            options[key.strip()] = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            options[key.strip()] = value.strip()
+    return options
+
+
+def load_modular(path: Path, settings: dict[str, Any]) -> Problem:
+    """Load a problem file that must define a Problem, where a Lagrangian has nothing to offer.
+
+    Raises
+    ------
+    InputError
+        If it defines a Lagrangian.
+    """
+    problem = load_problem(path, **settings)
+    if not isinstance(problem, Problem):
+        raise InputError(
+            f"{path}: this command needs a Problem (modules, data and a loss), and build() returned a "
+            f"{type(problem).__name__}; for that there is `actionopt action`"
+        )
+    return problem
+
+
+def emit(as_json: bool, record: dict[str, Any], table: str) -> None:
+    """Print the record as one JSON object, or the table."""
+    stdout = click.get_current_context().meta.get(_STDOUT, sys.stdout)
+    click.echo(json.dumps(plain(record)) if as_json else table, file=stdout)
+
+
+def plain(value: Any) -> Any:
+    """Turn a record into what JSON knows: arrays into lists, numbers that are not finite into null."""
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return str(value)
+
+
+@contextlib.contextmanager
+def _clear_stdout() -> Iterator[None]:
+    """Send what is printed to standard error, what compiled solvers print included, and keep stdout for `emit`."""
+    stdout = sys.stdout
+    stdout.flush()
+    with contextlib.ExitStack() as stack:
+        if _descriptor(stdout) == 1:
+            saved = os.dup(1)
+            os.dup2(2, 1)
+            stdout = stack.enter_context(os.fdopen(os.dup(saved), "w"))
+            stack.callback(_restore, saved)
+        click.get_current_context().meta[_STDOUT] = stdout
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+
+
+def _restore(saved: int) -> None:
+    os.dup2(saved, 1)
+    os.close(saved)
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,145 @@
+"""One style for every figure, and how figures are written.
+
+Figures are made without pyplot: no global state, no window, nothing to close. Matplotlib loads on use.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actionopt.errors import InputError
+from actionopt.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours (jfly.uni-koeln.de/color), told apart by colour-blind readers; the strongest ones first
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#7F7F7F"  # reads on light and on dark ground
+CMAP = "cividis"  # for surfaces: even in lightness, the same to colour-blind readers
+SUFFIXES = (".png", ".svg", ".pdf")
+
+_LIGHT = {"ground": "#FFFFFF", "ink": "#1A1A1A", "grid": "#E4E4E4"}
+_DARK = {"ground": "#14171C", "ink": "#E6E6E6", "grid": "#30353D"}
+
+
+def figure(
+    rows: int = 1,
+    cols: int = 1,
+    *,
+    width: float | None = None,
+    height: float | None = None,
+    dark: bool = False,
+    **options: Any,
+) -> tuple[Figure, Any]:
+    """Make a figure in the house style.
+
+    Parameters
+    ----------
+    rows, cols : int
+        Grid of axes.
+    width, height : float, optional
+        Size in inches; 4.8 a column and 3.2 a row where None.
+    dark : bool
+        Light ink on dark ground.
+    **options
+        Handed to `Figure.subplots`: `sharex`, `sharey`, `height_ratios`, ...
+
+    Returns
+    -------
+    (Figure, Axes or array of Axes)
+        As `matplotlib.pyplot.subplots`: a single Axes for one row and column, else an array without axes of
+        length one.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_style(dark)):
+        fig = Figure(figsize=(width or 4.8 * cols, height or 3.2 * rows), layout="constrained")
+        return fig, fig.subplots(rows, cols, **options)
+
+
+def axes(ax: Axes | None = None, *, dark: bool = False) -> Axes:
+    """Return the axes given, or new ones in the house style: for `plot(ax=None)` methods."""
+    return figure(dark=dark)[1] if ax is None else ax
+
+
+def save(fig: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, SVG or PDF, by the ending of the path; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    fig : Figure
+    path : str or Path
+        Folders that are missing are made; an earlier file is replaced only by a whole one.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If the ending is another one or the file cannot be written.
+    """
+    import matplotlib as mpl
+
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: a figure's path must end in {', '.join(SUFFIXES)}; got {path.suffix or 'no ending'}")
+    dark = _is_dark(fig)
+    _ink_text(fig, (_DARK if dark else _LIGHT)["ink"])
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
+    with mpl.rc_context(_style(dark)), replacing(path) as temporary:
+        fig.savefig(temporary, dpi=200, metadata=metadata)
+    return path
+
+
+def _style(dark: bool) -> dict[str, Any]:
+    from cycler import cycler
+
+    tone = _DARK if dark else _LIGHT
+    inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+    return {
+        **dict.fromkeys(inked, tone["ink"]),
+        "figure.facecolor": tone["ground"],
+        "axes.facecolor": tone["ground"],
+        "savefig.facecolor": "auto",
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": tone["grid"],
+        "grid.linewidth": 0.7,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": cycler(color=COLORS),
+        "axes.titlesize": 10.0,
+        "axes.titlelocation": "left",
+        "axes.labelsize": 9.5,
+        "xtick.labelsize": 8.5,
+        "ytick.labelsize": 8.5,
+        "font.size": 9.5,
+        "svg.hashsalt": "actionopt",
+    }
+
+
+def _is_dark(fig: Figure) -> bool:
+    from matplotlib.colors import to_rgb
+
+    return sum(to_rgb(fig.get_facecolor())) < 1.5
+
+
+def _ink_text(fig: Figure, ink: str) -> None:
+    """Give the figure's ink to text made after the style, as legends and annotations are, where it is plain black."""
+    from matplotlib.text import Text
+
+    for text in fig.findobj(Text):
+        if text.get_color() in ("black", "k", "#000000"):
+            text.set_color(ink)
+    for ax in fig.axes:
+        legend = ax.get_legend()
+        if legend is not None:
+            legend.get_frame().set(facecolor=ax.get_facecolor(), edgecolor="none", alpha=0.8)
