@@ -1,0 +1,313 @@
+"""The trajectory: what `flow` and `minimize_action` return, with what certifies it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actionopt.action.density import Density, Expansion
+from actionopt.action.scheme import Scheme, make_scheme
+from actionopt.action.trajectory_file import read_trajectory, write_trajectory
+from actionopt.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEGEND_LIMIT = 8  # curves up to which a legend names each
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory:
+    """A piecewise polynomial in time, its action, and how it was found.
+
+    Three sets of times matter: the N+1 *nodes* `times`; the K *points* that determine the polynomial pieces (the nodes
+    for "midpoint", nodes and interval middles for "gauss2"); and the M *stages* `stage_times`, where the scheme
+    evaluates the Lagrangian (the middle of each interval, or its two Gauss points). Velocities, momenta, Hamiltonian
+    and densities live at the stages; energy and `node_momenta` at the nodes.
+
+    Attributes
+    ----------
+    name : str
+        Of the system.
+    scheme : str
+        "midpoint" (order 2) or "gauss2" (order 4).
+    times : array (N+1,)
+        The nodes.
+    points : array (K, n)
+        The values that determine the pieces; `weights` are those at the nodes.
+    momenta : array (M, n)
+        `p = dl/dv` at the stages; `G v + g` for a gradient flow, zero along the flow itself.
+    hamiltonian : array (M,)
+        `H = p . v - l` at the stages: constant along an extremal, up to the order of the scheme.
+    action_density : array (M,)
+        l at the stages; never negative for a gradient flow.
+    node_momenta : array (N+1, n)
+        Momenta at the nodes by the discrete Legendre transform: minus the derivative of the discrete action of the
+        interval to the right in its left node (at the last node, plus that of the interval to the left). The order
+        of the scheme, and for a stationary trajectory without active bounds the same from either side.
+    energy : array (N+1,) or None
+        Energy at the nodes, where the system has one.
+    kinetic_density, potential_density : array (M,) or None
+        `1/2 v^T G v` and `1/2 g^T G^{-1} g` at the stages of a gradient flow.
+    success : bool
+    status : str
+        "converged", or why the solver stopped.
+    message : str
+        What happened and, where it failed, what to try.
+    stats : dict
+        Iterations, times in seconds (build and solve apart), and what the solver adds.
+    """
+
+    name: str
+    scheme: str
+    times: np.ndarray
+    points: np.ndarray
+    momenta: np.ndarray
+    hamiltonian: np.ndarray
+    action_density: np.ndarray
+    node_momenta: np.ndarray
+    energy: np.ndarray | None = None
+    kinetic_density: np.ndarray | None = None
+    potential_density: np.ndarray | None = None
+    success: bool = True
+    status: str = "converged"
+    message: str = ""
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_points(
+        cls,
+        density: Density,
+        scheme: Scheme,
+        points: np.ndarray,
+        *,
+        energy: Callable[[np.ndarray], np.ndarray] | None = None,
+        success: bool = True,
+        status: str = "converged",
+        message: str = "",
+        stats: dict[str, Any] | None = None,
+        name: str = "trajectory",
+    ) -> Trajectory:
+        """Evaluate a trajectory given at the points `(K, n)` of a scheme.
+
+        Parameters
+        ----------
+        density : Density
+            The Lagrangian on all stages.
+        scheme : Scheme
+        points : array (K, n)
+        energy : callable, optional
+            Energies `(N+1,)` of weights `(N+1, n)`.
+        success, status, message, stats, name
+            As the attributes.
+        """
+        with np.errstate(all="ignore"):
+            expansion = density.expand_blocks(scheme.position @ points, scheme.velocity @ points)
+            return cls(
+                name=name,
+                scheme=scheme.name,
+                times=scheme.times,
+                points=points,
+                momenta=expansion.momentum,
+                hamiltonian=expansion.hamiltonian,
+                action_density=expansion.value,
+                node_momenta=_node_momenta(scheme, expansion),
+                energy=None if energy is None else np.asarray(energy(points[scheme.nodes])),
+                kinetic_density=expansion.kinetic,
+                potential_density=expansion.potential,
+                success=success,
+                status=status,
+                message=message,
+                stats=stats or {},
+            )
+
+    @cached_property
+    def discretisation(self) -> Scheme:
+        """The scheme on the trajectory's grid."""
+        return make_scheme(self.scheme, self.times)
+
+    @property
+    def size(self) -> int:
+        """Number n of coordinates."""
+        return self.points.shape[1]
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Values at the nodes, `(N+1, n)`."""
+        return self.points[self.discretisation.nodes]
+
+    @property
+    def stage_times(self) -> np.ndarray:
+        """Times `(M,)` of the stages."""
+        return self.discretisation.stages
+
+    @property
+    def stage_weights(self) -> np.ndarray:
+        """Values at the stages, `(M, n)`."""
+        return self.discretisation.position @ self.points
+
+    @property
+    def velocities(self) -> np.ndarray:
+        """Velocities at the stages, `(M, n)`."""
+        return self.discretisation.velocity @ self.points
+
+    @property
+    def action(self) -> float:
+        """`S_h`, the sum of quadrature weight times action density over the stages."""
+        return float(self._integral(self.action_density))
+
+    @property
+    def step_actions(self) -> np.ndarray:
+        """The action of each interval, `(N,)`."""
+        weighted = self.discretisation.weights * self.action_density
+        return weighted.reshape(len(self.times) - 1, -1).sum(axis=1)
+
+    @property
+    def kinetic(self) -> float | None:
+        """`int 1/2 v^T G v dt` of a gradient flow, by the scheme's quadrature; None for other systems."""
+        return None if self.kinetic_density is None else float(self._integral(self.kinetic_density))
+
+    @property
+    def potential(self) -> float | None:
+        """`int 1/2 g^T G^{-1} g dt` of a gradient flow, by the scheme's quadrature; None for other systems."""
+        return None if self.potential_density is None else float(self._integral(self.potential_density))
+
+    @property
+    def energy_change(self) -> float | None:
+        """`E(w(T)) - E(w(0))`, None for a system without energy."""
+        return None if self.energy is None else float(self.energy[-1] - self.energy[0])
+
+    @property
+    def balance_defect(self) -> float | None:
+        """`action - (kinetic + potential + energy change)`: zero in continuous time, of the order of the scheme here.
+
+        None for systems other than gradient flows.
+        """
+        if self.kinetic is None or self.potential is None or self.energy_change is None:
+            return None
+        return self.action - (self.kinetic + self.potential + self.energy_change)
+
+    def resample(self, times: Any) -> np.ndarray:
+        """Evaluate the polynomial pieces at `times (k,)`: `(k, n)`.
+
+        Raises
+        ------
+        InputError
+            If a time lies outside the trajectory's own.
+        """
+        times = np.atleast_1d(np.asarray(times, dtype=float))
+        first, last = self.times[0], self.times[-1]
+        slack = 1e-9 * (last - first)
+        if times.ndim != 1 or not ((times >= first - slack) & (times <= last + slack)).all():
+            raise InputError(f"times must be a vector within [{first:g}, {last:g}], the span of the trajectory")
+        times = np.clip(times, first, last)
+        degree = (len(self.points) - 1) // (len(self.times) - 1)
+        interval = np.clip(np.searchsorted(self.times, times, side="right") - 1, 0, len(self.times) - 2)
+        local = (times - self.times[interval]) / np.diff(self.times)[interval]
+        laws = _lagrange_values(np.linspace(0.0, 1.0, degree + 1), local)
+        return np.einsum("ki,kin->kn", laws, self.points[interval[:, None] * degree + np.arange(degree + 1)])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the trajectory to a `.npz` file, whole or not at all.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        InputError
+            If the name does not end in .npz or the file cannot be written; an older file there stays whole.
+        """
+        return write_trajectory(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trajectory:
+        """Read a trajectory that `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, truncated, of another kind, or was changed after it was written.
+        """
+        return cls(**read_trajectory(path))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the weights over time into `ax`, or a new figure; `plots/trajectory.py` draws the whole picture."""
+        from actionopt import figures
+
+        ax = figures.axes(ax)
+        few = self.size <= LEGEND_LIMIT
+        for index, column in enumerate(self.weights.T):
+            label = f"$w_{{{index + 1}}}$" if few else None
+            ax.plot(self.times, column, label=label, lw=1.5 if few else 0.8, alpha=1.0 if few else 0.7)
+        ax.set_xlabel("time")
+        ax.set_ylabel("weights" if few else f"{self.size} weights")
+        if few and self.size > 1:
+            ax.legend()
+        return ax
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The scalars of the trajectory by attribute name: what tables and `--json` show."""
+        scalars = ("action", "kinetic", "potential", "energy_change", "balance_defect")
+        grid = {"horizon": float(self.times[-1] - self.times[0]), "steps": len(self.times) - 1}
+        spread = {
+            "hamiltonian_mean": float(self.hamiltonian.mean()),
+            "hamiltonian_spread": float(np.ptp(self.hamiltonian)),
+        }
+        status = {"success": self.success, "status": self.status, "message": self.message, "stats": self.stats}
+        values = {name: getattr(self, name) for name in scalars}
+        return {"name": self.name, "size": self.size, "scheme": self.scheme} | grid | values | spread | status
+
+    def __repr__(self) -> str:
+        return (
+            f"Trajectory({self.name!r}: {self.size} weights, {len(self.times) - 1} steps to t = {self.times[-1]:g}, "
+            f"{self.scheme}, action {self.action:.6g}, {self.status})"
+        )
+
+    def _repr_html_(self) -> str:
+        shown = {
+            key: value for key, value in self.summary.items() if key not in ("stats", "success") and value is not None
+        }
+        rows = "".join(
+            f"<tr><th>{key.replace('_', ' ')}</th><td>{html.escape(_short(value))}</td></tr>"
+            for key, value in shown.items()
+        )
+        return f"<table>{rows}</table>"
+
+    def _integral(self, density: np.ndarray) -> float:
+        return float(self.discretisation.weights @ density)
+
+
+def _node_momenta(scheme: Scheme, expansion: Expansion) -> np.ndarray:
+    """Discrete Legendre transform: derivatives of each interval's action in its two end nodes."""
+    intervals = len(scheme.times) - 1
+    position = scheme.position.data.reshape(len(scheme.stages), -1)
+    velocity = scheme.velocity.data.reshape(len(scheme.stages), -1)
+
+    def slope(column: int) -> np.ndarray:
+        force = position[:, column, None] * expansion.force + velocity[:, column, None] * expansion.momentum
+        return (scheme.weights[:, None] * force).reshape(intervals, -1, force.shape[1]).sum(axis=1)
+
+    return np.concatenate([-slope(0), slope(-1)[-1:]])
+
+
+def _lagrange_values(points: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Lagrange polynomials of `points` at `at`: `(len(at), len(points))`."""
+    count = len(points)
+    others = [[points[j] for j in range(count) if j != i] for i in range(count)]
+    return np.stack(
+        [np.prod([(at - p) / (points[i] - p) for p in rest], axis=0) for i, rest in enumerate(others)], axis=-1
+    )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

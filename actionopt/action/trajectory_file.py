@@ -1,0 +1,152 @@
+"""Trajectories on disk: one `.npz` of plain arrays with JSON metadata, written whole, checked on reading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actionopt.action.scheme import SCHEMES, make_scheme
+from actionopt.errors import InputError
+
+if TYPE_CHECKING:
+    from actionopt.action.trajectory import Trajectory
+
+SCHEMA, VERSION = "actionopt.trajectory", 1
+METADATA = "metadata"
+NEEDED = ("times", "points", "momenta", "hamiltonian", "action_density", "node_momenta")
+OPTIONAL = ("energy", "kinetic_density", "potential_density")
+DESCRIBED = {"name": str, "scheme": str, "success": bool, "status": str, "message": str, "stats": dict}
+
+
+def write_trajectory(trajectory: Trajectory, path: str | Path) -> Path:
+    """Write `trajectory` to `path`, through a temporary file beside it."""
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise InputError(f"a trajectory is saved as .npz, got the name {str(path)!r}")
+    arrays = {name: getattr(trajectory, name) for name in (*NEEDED, *OPTIONAL)}
+    arrays = {name: np.ascontiguousarray(a, dtype=float) for name, a in arrays.items() if a is not None}
+    described = {name: getattr(trajectory, name) for name in DESCRIBED}
+    described["stats"] = {key: _plain(value) for key, value in trajectory.stats.items()}
+    metadata = {"schema": SCHEMA, "version": VERSION, **described}
+    metadata["checksum"] = _checksum(arrays, metadata)
+    try:
+        _replace(path, arrays | {METADATA: np.array(json.dumps(metadata))})
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def read_trajectory(path: str | Path) -> dict[str, Any]:
+    """Read the fields of a trajectory, or say why the file is none."""
+    path = Path(path)
+    arrays = _read_arrays(path)
+    metadata = _metadata(path, arrays.pop(METADATA, None))
+    unknown = set(arrays) - {*NEEDED, *OPTIONAL}
+    missing = set(NEEDED) - set(arrays)
+    if missing or unknown:
+        what = f"lacks {sorted(missing)}" if missing else f"holds unknown arrays {sorted(unknown)}"
+        raise InputError(f"{path} {what}: no trajectory of this version")
+    _check_shapes(path, arrays, metadata["scheme"])
+    if metadata.pop("checksum") != _checksum(arrays, metadata):
+        raise InputError(f"{path} was changed after it was written (its checksum does not match): compute it again")
+    return {**{name: metadata[name] for name in DESCRIBED}, **arrays}
+
+
+def _replace(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an archive beside `path` and move it there when it is whole on disk."""
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(6)}.npz")
+    try:
+        with open(temporary, "xb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise InputError(f"no trajectory file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise InputError(f"{path} is no .npz archive of a trajectory")
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is truncated or no .npz archive: {error}") from error
+
+
+def _metadata(path: Path, stored: np.ndarray | None) -> dict[str, Any]:
+    foreign = f"{path} was not written by Trajectory.save"
+    if stored is None or stored.dtype.kind != "U" or stored.ndim:
+        raise InputError(f"{foreign}: it has no {METADATA}")
+    try:
+        metadata = json.loads(str(stored))
+    except ValueError as error:
+        raise InputError(f"{foreign}: its {METADATA} is no JSON ({error})") from error
+    if not isinstance(metadata, dict) or metadata.get("schema") != SCHEMA:
+        raise InputError(f"{foreign}: its schema is not {SCHEMA!r}")
+    if metadata.get("version") != VERSION:
+        raise InputError(f"{path} has version {metadata.get('version')!r} of {SCHEMA}, this program reads {VERSION}")
+    for name, kind in {**DESCRIBED, "checksum": str}.items():
+        if not isinstance(metadata.get(name), kind):
+            raise InputError(f"{path}: {METADATA} must hold {name} as {kind.__name__}, got {metadata.get(name)!r}")
+    if metadata["scheme"] not in SCHEMES:
+        raise InputError(f"{path}: unknown scheme {metadata['scheme']!r}, known are {', '.join(sorted(SCHEMES))}")
+    return metadata
+
+
+def _check_shapes(path: Path, arrays: dict[str, np.ndarray], scheme_name: str) -> None:
+    times, points = arrays["times"], arrays["points"]
+    rising = times.dtype == float and times.ndim == 1 and len(times) > 1 and (np.diff(times) > 0).all()
+    if not rising or points.ndim != 2:
+        raise InputError(
+            f"{path}: times must increase and points be a matrix, got shapes {times.shape}, {points.shape}"
+        )
+    scheme = make_scheme(scheme_name, times)
+    n, stages = points.shape[1], (len(scheme.stages),)
+    expected = {
+        "times": times.shape,
+        "points": (len(scheme.points), n),
+        "momenta": (*stages, n),
+        "node_momenta": (len(times), n),
+        "energy": (len(times),),
+    }
+    for name, array in arrays.items():
+        shape = expected.get(name, stages)
+        if array.shape != shape or array.dtype != float:
+            raise InputError(f"{path}: {name} must be float64 {shape}, got {array.dtype} {array.shape}")
+
+
+def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> str:
+    """SHA-256 of the arrays, by name, and of the metadata without its checksum."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name}{arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name], dtype="<f8").tobytes())
+    described = {key: value for key, value in metadata.items() if key != "checksum"}
+    digest.update(json.dumps(described, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON can hold."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
