@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +14,7 @@ from actionopt.action.density import Density, Expansion
 from actionopt.action.scheme import Scheme, make_scheme
 from actionopt.action.trajectory_file import read_trajectory, write_trajectory
 from actionopt.errors import InputError
+from actionopt.tables import html_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -274,14 +274,12 @@ class Trajectory:
         )
 
     def _repr_html_(self) -> str:
-        shown = {
-            key: value for key, value in self.summary.items() if key not in ("stats", "success") and value is not None
-        }
-        rows = "".join(
-            f"<tr><th>{key.replace('_', ' ')}</th><td>{html.escape(_short(value))}</td></tr>"
-            for key, value in shown.items()
-        )
-        return f"<table>{rows}</table>"
+        rows = [
+            (key.replace("_", " "), value)
+            for key, value in self.summary.items()
+            if value is not None and key not in ("name", "success", "stats")
+        ]
+        return html_table(("", ""), rows, f"Trajectory of {self.name}")
 
     def _integral(self, density: np.ndarray) -> float:
         return float(self.discretisation.weights @ density)
@@ -307,7 +305,3 @@ def _lagrange_values(points: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.stack(
         [np.prod([(at - p) / (points[i] - p) for p in rest], axis=0) for i, rest in enumerate(others)], axis=-1
     )
-
-
-def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 
 from actionopt.action.scheme import SCHEMES, make_scheme
 from actionopt.errors import InputError
+from actionopt.files import replacing
 
 if TYPE_CHECKING:
     from actionopt.action.trajectory import Trajectory
@@ -27,7 +26,7 @@ DESCRIBED = {"name": str, "scheme": str, "success": bool, "status": str, "messag
 
 
 def write_trajectory(trajectory: Trajectory, path: str | Path) -> Path:
-    """Write `trajectory` to `path`, through a temporary file beside it."""
+    """Write `trajectory` to `path`, whole or not at all."""
     path = Path(path)
     if path.suffix != ".npz":
         raise InputError(f"a trajectory is saved as .npz, got the name {str(path)!r}")
@@ -37,10 +36,8 @@ def write_trajectory(trajectory: Trajectory, path: str | Path) -> Path:
     described["stats"] = {key: _plain(value) for key, value in trajectory.stats.items()}
     metadata = {"schema": SCHEMA, "version": VERSION, **described}
     metadata["checksum"] = _checksum(arrays, metadata)
-    try:
-        _replace(path, arrays | {METADATA: np.array(json.dumps(metadata))})
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **arrays, **{METADATA: np.array(json.dumps(metadata))})
     return path
 
 
@@ -58,20 +55,6 @@ def read_trajectory(path: str | Path) -> dict[str, Any]:
     if metadata.pop("checksum") != _checksum(arrays, metadata):
         raise InputError(f"{path} was changed after it was written (its checksum does not match): compute it again")
     return {**{name: metadata[name] for name in DESCRIBED}, **arrays}
-
-
-def _replace(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an archive beside `path` and move it there when it is whole on disk."""
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(6)}.npz")
-    try:
-        with open(temporary, "xb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
