@@ -1,6 +1,7 @@
 """Riemannian optimization in modular systems: training as a constrained problem, gradient flow as minimum action."""
 
 from actionopt.action.lagrangian import Drift, Lagrangian
+from actionopt.action.trajectory import Trajectory
 from actionopt.backprop import Adjoints, adjoints
 from actionopt.errors import InputError, SolverError
 from actionopt.loading import load_problem
@@ -29,6 +30,7 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "SolverError",
     "SquaredError",
+    "Trajectory",
     "adjoints",
     "load_problem",
 ]
