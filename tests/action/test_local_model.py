@@ -68,5 +68,5 @@ def test_leading_axes_are_independent(name: str, metric: str, rng: np.random.Gen
 
 
 def test_unknown_metric() -> None:
-    with pytest.raises(ao.InputError, match="unknown metric 'fisher'.*Known: euclidean, joint, layerwise"):
+    with pytest.raises(ao.InputError, match=r"unknown metric 'fisher'.*Known: euclidean, joint, layerwise"):
         LocalModel(squared(), "fisher")
