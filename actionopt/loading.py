@@ -7,7 +7,8 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,7 +41,8 @@ def load_problem(path: str | Path, **options: Any) -> Any:
         raise InputError(f"{path}: expected a function build(**options) that returns a Problem or a Lagrangian")
     _check_options(path, build, options)
     try:
-        problem = build(**options)
+        with _neighbours(path):
+            problem = build(**options)
     except (Exception, SystemExit) as error:
         raise _explained(path, error) from error
     if not hasattr(problem, "size"):
@@ -66,7 +68,8 @@ def load_file(path: str | Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with _neighbours(path):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _explained(path, error) from error
@@ -76,6 +79,17 @@ def load_file(path: str | Path) -> ModuleType:
 def named_points(path: str | Path) -> dict[str, Any]:
     """Return the POINTS of a problem file, `{name: coordinates}`, empty where it names none."""
     return dict(getattr(load_file(path), "POINTS", {}))
+
+
+@contextmanager
+def _neighbours(path: Path) -> Iterator[None]:
+    """Let the file import files beside it, as it does when Python runs it; installed packages come first."""
+    folder = os.path.abspath(path.parent)
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
 
 
 def _check_options(path: Path, build: Callable[..., Any], options: dict[str, Any]) -> None:
