@@ -1,0 +1,32 @@
+"""The Ornstein-Uhlenbeck process without its noise: x' = -rate x, as a drift.
+
+G. E. Uhlenbeck and L. S. Ornstein, "On the theory of the Brownian motion", Physical Review 36, 823-841 (1930).
+
+Known answer: the least action `int 1/2 |x' + rate x|^2 dt` between x0 and xT in time T is
+`rate (xT - exp(-rate T) x0)^2 / (1 - exp(-2 rate T))`; from -1 to 2 in T = 10 at rate 1: 4.0001816100.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import actionopt as ao
+
+POINTS = {"start": (-1.0,), "end": (2.0,), "rest": (0.0,)}
+HORIZON, ACTION = 10.0, 4.0001816100
+
+
+def build(rate: float = 1.0) -> ao.Drift:
+    """Return the Lagrangian `1/2 |v + rate x|^2`."""
+    return ao.Drift(
+        1,
+        lambda ops, x: -rate * x,
+        energy=lambda ops, x: 0.5 * rate * x**2,
+        name="ornstein-uhlenbeck",
+    )
+
+
+def exact_action(start: float, end: float, horizon: float, rate: float = 1.0) -> float:
+    """Return the least action between two points."""
+    decay = np.exp(-rate * horizon)
+    return float(rate * (end - decay * start) ** 2 / (1.0 - decay**2))
