@@ -1,0 +1,116 @@
+"""The metric at every node of a trajectory, factorised once and solved with many times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from actionopt.errors import unknown_name
+from actionopt.metric.block import Block, metric_blocks
+from actionopt.problem import Problem
+
+METRICS = ("layerwise", "joint", "euclidean")
+REFINE = 1e5  # condition estimate above which a solution is refined once
+
+
+class BatchedMetric:
+    """G(w) at every node `w (..., n)`.
+
+    Parameters
+    ----------
+    problem : Problem
+    w : array (..., n)
+        The nodes.
+    metric : "layerwise", "joint" or "euclidean"
+        Block diagonal over modules, all modules at once, or the mass alone.
+
+    Raises
+    ------
+    InputError
+        If there is no metric of that name or the output metric is wrong.
+
+    Notes
+    -----
+    A block of n_a weights and r rows is kept as the stack of its inverses where n_a <= 2 r, else as the stack of
+    `U = C^{-1} K D^{-1/2}`, C the Cholesky factor of `I + K D^{-1} K^T`, with which
+    `G^{-1} = D^{-1/2} (I - U^T U) D^{-1/2}`. So a solve is one or two products a block over all nodes at once.
+    At a node where the chain overflows the products and solutions are NaN: a trajectory solver rejects such a trial.
+    """
+
+    def __init__(self, problem: Problem, w: Any, metric: str = "layerwise") -> None:
+        if metric not in METRICS:
+            raise unknown_name("metric", metric, METRICS)
+        self.w = np.asarray(w, dtype=float)
+        self.mass = problem.mass
+        nodes = self.w.reshape(-1, problem.size)
+        self._blocks: list[_Stack] = []
+        if metric != "euclidean" and problem.output_metric is not None:
+            with np.errstate(all="ignore"):
+                blocks = metric_blocks(problem, nodes, joint=metric == "joint", check=False)
+            self._blocks = [_Stack(block, len(nodes)) for block in blocks if block.rank]
+
+    def product(self, v: np.ndarray) -> np.ndarray:
+        """Return `G v`: v has the axes of w, or more in front."""
+        return self._apply("product", v, self.mass)
+
+    def solve(self, c: np.ndarray) -> np.ndarray:
+        """Return `G^{-1} c`: c has the axes of w, or more in front."""
+        return self._apply("solve", c, 1.0 / self.mass)
+
+    def _apply(self, method: str, x: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+        out = otherwise * x
+        if self._blocks:
+            nodes, n = int(np.prod(self.w.shape[:-1])), self.w.shape[-1]
+            columns = np.broadcast_to(x, np.broadcast_shapes(x.shape, self.w.shape)).reshape(-1, nodes, n)
+            columns = columns.transpose(1, 2, 0)
+            flat = out.reshape(-1, nodes, n)
+            for block in self._blocks:
+                flat[..., block.weights] = getattr(block, method)(columns[:, block.weights]).transpose(2, 0, 1)
+        return out
+
+
+class _Stack:
+    """One block at all nodes; vectors are columns `(N, size, T)`."""
+
+    def __init__(self, block: Block, nodes: int) -> None:
+        self.weights = block.weights
+        self.root = np.sqrt(block.mass)[:, None]
+        rows = block.matrix() / self.root[:, 0]
+        self.rows = np.broadcast_to(rows, (nodes, *rows.shape[-2:]))
+        self.finite = np.isfinite(self.rows).all(axis=(-1, -2))
+        if not self.finite.all():
+            self.rows = np.where(self.finite[:, None, None], self.rows, 0.0)
+        self.ill = 1.0 + np.square(self.rows).sum(axis=(-1, -2)).max(initial=0.0) > REFINE
+        self.inverse, self.update = self._factorise(block.size, block.rank)
+
+    def _factorise(self, size: int, rank: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        transposed = self.rows.swapaxes(-1, -2)
+        if size <= rank:
+            return np.linalg.inv(np.eye(size) + transposed @ self.rows), None
+        lower = np.linalg.cholesky(np.eye(rank) + self.rows @ transposed)
+        update = np.linalg.solve(lower, self.rows)
+        if size <= 2 * rank:
+            return np.eye(size) - update.swapaxes(-1, -2) @ update, None
+        return None, update
+
+    def product(self, v: np.ndarray) -> np.ndarray:
+        return self._mark(self.root * self._scaled_product(self.root * v))
+
+    def solve(self, c: np.ndarray) -> np.ndarray:
+        c = c / self.root
+        x = self._scaled_solve(c)
+        if self.ill:
+            x = x + self._scaled_solve(c - self._scaled_product(x))
+        return self._mark(x / self.root)
+
+    def _scaled_product(self, v: np.ndarray) -> np.ndarray:
+        return v + self.rows.swapaxes(-1, -2) @ (self.rows @ v)
+
+    def _scaled_solve(self, c: np.ndarray) -> np.ndarray:
+        if self.inverse is not None:
+            return self.inverse @ c
+        return c - self.update.swapaxes(-1, -2) @ (self.update @ c)
+
+    def _mark(self, x: np.ndarray) -> np.ndarray:
+        return x if self.finite.all() else np.where(self.finite[:, None, None], x, np.nan)

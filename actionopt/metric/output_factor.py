@@ -1,0 +1,107 @@
+"""Factors of the output metric: matrices L_o with `g_o = L_o^T L_o`, one a sample, of as few rows as its rank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from actionopt.errors import InputError
+from actionopt.losses import Logistic, SoftmaxCrossEntropy, SquaredError
+from actionopt.metric.output import user_rows
+from actionopt.ops import NUMPY
+from actionopt.problem import Problem
+
+ROUNDING = 1e-12  # eigenvalues below this part of the largest one are zero
+
+
+def output_factor(problem: Problem, y: np.ndarray) -> np.ndarray:
+    """Return the factors L_o at outputs `y (..., B, d)`.
+
+    Parameters
+    ----------
+    problem : Problem
+    y : array (..., B, d)
+        Outputs of the last module.
+
+    Returns
+    -------
+    array (..., m, B, d)
+        Row i of sample b is `[..., i, b, :]`. m = 0 where the output metric is None, d for the Euclidean one,
+        d - 1 for the Fisher metric of softmax, at most d otherwise.
+
+    Raises
+    ------
+    InputError
+        If the factor has the wrong shape or is not finite, or the Hessian of the loss is not positive semidefinite.
+    """
+    if problem.output_metric is None:
+        return np.zeros((*y.shape[:-2], 0, *y.shape[-2:]))
+    if callable(problem.output_metric):
+        factor = np.stack(np.broadcast_arrays(*user_rows(problem, NUMPY, y, problem.target_array)), axis=-3)
+        factor = np.broadcast_to(factor, (*y.shape[:-2], *factor.shape[-3:]))
+    elif problem.output_metric == "euclidean":
+        factor = _identity(y)
+    else:
+        # a loss that overrides its curvature is no longer described by the closed form of its parent
+        factor = CLOSED_FORMS.get(type(problem.loss).curvature, lambda y: hessian_factor(problem, y))(y)
+    if not np.isfinite(factor).all():
+        raise InputError(f"the output metric of module {problem.labels[-1]} is not finite at these outputs")
+    return factor
+
+
+def hessian_factor(problem: Problem, y: np.ndarray) -> np.ndarray:
+    """Factorise the Hessian of the loss, sample by sample, by its eigenvectors; `(..., m, B, d)`.
+
+    Raises
+    ------
+    InputError
+        If it has a negative eigenvalue somewhere.
+    """
+    columns = [problem.loss.curvature(NUMPY, y, problem.target_array, one + 0.0 * y) for one in np.eye(y.shape[-1])]
+    hessian = np.stack(columns, axis=-1)
+    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.swapaxes(-1, -2)))
+    scale = max(float(abs(values).max(initial=0.0)), np.finfo(float).tiny)
+    if values.min(initial=0.0) < -ROUNDING * scale:
+        sample = int(np.unravel_index(values.argmin(), values.shape)[-2])
+        raise InputError(
+            f"the output metric of module {problem.labels[-1]} is not positive semidefinite: the Hessian of the "
+            f"{problem.loss.name} has the eigenvalue {values.min():.3g} at sample {sample}; "
+            "use output_metric='euclidean' or give a factor of your own"
+        )
+    kept = np.flatnonzero((values > ROUNDING * scale).reshape(-1, values.shape[-1]).any(axis=0))
+    rows = np.sqrt(values[..., kept].clip(0.0))[..., None] * vectors[..., kept].swapaxes(-1, -2)
+    return rows.swapaxes(-2, -3)
+
+
+def _identity(y: np.ndarray) -> np.ndarray:
+    d = y.shape[-1]
+    return np.broadcast_to(np.eye(d)[:, None, :], (*y.shape[:-2], d, y.shape[-2], d))
+
+
+def _softmax(y: np.ndarray) -> np.ndarray:
+    """Factor `diag(p) - p p^T` with d - 1 rows **[ours]**.
+
+    With s = sqrt(p), a unit vector, it is `diag(s) (I - s s^T) diag(s)`; the Householder reflection
+    `I - u u^T / (1 + s_d)`, u = s + e_d, takes s to -e_d, so its first d - 1 rows span the complement of s.
+    """
+    s = np.sqrt(NUMPY.softmax(y))
+    d = s.shape[-1]
+    last = s[..., -1:]
+    reflected = np.concatenate([s[..., :-1] / (1.0 + last), np.ones_like(last)], axis=-1) * s
+    factor = -s[..., :-1].swapaxes(-1, -2)[..., None] * reflected[..., None, :, :]
+    index = np.arange(d - 1)
+    factor[..., index, :, index] += np.moveaxis(s[..., :-1], -1, 0)
+    return factor
+
+
+def _logistic(y: np.ndarray) -> np.ndarray:
+    p = NUMPY.sigmoid(y)
+    return _identity(y) * np.sqrt(p * (1.0 - p))[..., None, :, :]
+
+
+CLOSED_FORMS: dict[Callable, Callable[[np.ndarray], np.ndarray]] = {
+    SquaredError.curvature: _identity,
+    SoftmaxCrossEntropy.curvature: _softmax,
+    Logistic.curvature: _logistic,
+}

@@ -1,0 +1,158 @@
+"""The factor recursion of the layerwise metric, from the output back through every module.
+
+    S_L = L_o / sqrt(B),    S_{a-1} = S_a A_a,    K_a = S_a B_a
+
+A product with A_a from the right is the module's `vjp` of each row, so every module takes part; dense layers and
+modules made of modules keep their structure.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from actionopt.backprop import forward_states, split_weights
+from actionopt.errors import InputError
+from actionopt.metric.output_factor import output_factor
+from actionopt.metric.rows import DenseRows, PlainRows, Rows
+from actionopt.modules import Chain, Dense, Module, Parallel, Residual
+from actionopt.ops import NUMPY
+from actionopt.problem import Problem
+
+
+def pulled_rows(problem: Problem, w: np.ndarray, check: bool = True) -> list[list[Rows]]:
+    """Return the rows of K for every module of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    w : array (..., n)
+        Weights, finite; leading axes are nodes.
+    check : bool
+        Whether states that are not finite are an error; if not, rows are NaN at the nodes where outputs are not.
+
+    Returns
+    -------
+    list with a list of Rows a module
+        Their columns, one after the other, are the module's weights; empty for a module without weights.
+
+    Raises
+    ------
+    InputError
+        Naming the module whose output is not finite, or what is wrong with the output metric.
+    """
+    weights = split_weights(problem, NUMPY, w)
+    states = forward_states(problem, NUMPY, weights)
+    if check:
+        _check_finite(problem, states[1:])
+    rows = _factor_where_finite(problem, states[-1]) / np.sqrt(problem.samples)
+    found: list[list[Rows]] = []
+    for module, piece, z, out in reversed(list(zip(problem.modules, weights, states[:-1], states[1:], strict=True))):
+        own, rows = pull_rows(module, piece, z, out, rows)
+        found.append(own)
+    return found[::-1]
+
+
+def _check_finite(problem: Problem, states: list[np.ndarray]) -> None:
+    for label, state in zip(problem.labels, states, strict=True):
+        if not np.isfinite(state).all():
+            raise InputError(f"module {label}: its output is not finite at these weights; take a smaller step")
+
+
+def _factor_where_finite(problem: Problem, y: np.ndarray) -> np.ndarray:
+    finite = np.isfinite(y).all(axis=(-1, -2), keepdims=True)
+    if finite.all():
+        return output_factor(problem, y)
+    return np.where(finite[..., None], output_factor(problem, np.where(finite, y, 0.0)), np.nan)
+
+
+def pull_rows(
+    module: Module, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
+) -> tuple[list[Rows], np.ndarray]:
+    """Pull rows back through one module.
+
+    Parameters
+    ----------
+    w, z, out : arrays (..., n_a), (..., B, in_size), (..., B, out_size)
+        The point, `out = forward(w, z)`.
+    rows : array (..., m, B, out_size)
+        `S_a`, a row of covectors for each sample.
+
+    Returns
+    -------
+    (list of Rows, array (..., m, B, in_size))
+        `K_a = S_a B_a`, sample by sample and in pieces that lie side by side, and `S_{a-1} = S_a A_a`.
+    """
+    # a subclass with a vjp of its own is no longer what the closed forms below describe
+    method = _STRUCTURED.get(type(module).vjp, _pull_any)
+    return method(module, w, z, out, rows)
+
+
+def _pull_any(
+    module: Module, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
+) -> tuple[list[Rows], np.ndarray]:
+    """Pull back through a module that has nothing but its `vjp`: samples stand as nodes, so that none are summed."""
+    if not module.weight_size:
+        return [], module.vjp(NUMPY, w[..., None, :], z[..., None, :, :], out[..., None, :, :], rows)[1]
+    samples = z.shape[-2]
+    own_weights = np.broadcast_to(w[..., None, None, :], (*w.shape[:-1], 1, samples, w.shape[-1]))
+    arrays = (x[..., None, :, None, :] for x in (z, out))
+    values, pulled = module.vjp(NUMPY, own_weights, *arrays, rows[..., None, :])
+    lead = (*np.broadcast_shapes(rows.shape[:-3], w.shape[:-1], z.shape[:-2]), *rows.shape[-3:-1])
+    values = np.broadcast_to(values, (*lead, module.weight_size))
+    return [PlainRows(values)], np.broadcast_to(pulled[..., 0, :], (*lead, module.in_size))
+
+
+def _pull_dense(
+    module: Dense, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
+) -> tuple[list[Rows], np.ndarray]:
+    slope = module.slope(NUMPY, w, z, out)
+    delta = rows if slope is None else rows * slope[..., None, :, :]
+    matrix = module.parameters(NUMPY, w)[0]
+    return [DenseRows(delta, z, module.bias)], delta @ matrix[..., None, :, :]
+
+
+def _pull_chain(
+    module: Chain, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
+) -> tuple[list[Rows], np.ndarray]:
+    pieces = module.split_weights(NUMPY, w)
+    states = [z]
+    for part, piece in zip(module.parts[:-1], pieces[:-1], strict=True):
+        states.append(part.forward(NUMPY, piece, states[-1]))
+    outs = [*states[1:], out]
+    found: list[list[Rows]] = []
+    for part, piece, state, part_out in reversed(list(zip(module.parts, pieces, states, outs, strict=True))):
+        own, rows = pull_rows(part, piece, state, part_out, rows)
+        found.append(own)
+    return [leaf for own in found[::-1] for leaf in own], rows
+
+
+def _pull_residual(
+    module: Residual, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
+) -> tuple[list[Rows], np.ndarray]:
+    own, pulled = pull_rows(module.parts[0], w, z, out - z, rows)
+    return own, pulled + rows
+
+
+def _pull_parallel(
+    module: Parallel, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
+) -> tuple[list[Rows], np.ndarray]:
+    in_sizes = [part.in_size for part in module.parts]
+    out_sizes = [part.out_size for part in module.parts]
+    arguments = zip(
+        module.parts,
+        module.split_weights(NUMPY, w),
+        NUMPY.split(z, in_sizes),
+        NUMPY.split(out, out_sizes),
+        NUMPY.split(rows, out_sizes),
+        strict=True,
+    )
+    pulled = [pull_rows(*argument) for argument in arguments]
+    return [leaf for own, _ in pulled for leaf in own], np.concatenate([p for _, p in pulled], axis=-1)
+
+
+_STRUCTURED = {
+    Dense.vjp: _pull_dense,
+    Chain.vjp: _pull_chain,
+    Residual.vjp: _pull_residual,
+    Parallel.vjp: _pull_parallel,
+}

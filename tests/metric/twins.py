@@ -1,0 +1,93 @@
+"""The metric the slow way: Jacobians of the outputs multiplied out, sample by sample; and systems to try it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import actionopt as ao
+from actionopt.backprop import forward_states, split_weights
+from actionopt.ops import NUMPY, DualOps
+from tests.modules.cases import CASES
+
+
+def output_jacobian(problem: ao.Problem, w: np.ndarray) -> np.ndarray:
+    """Return dy/dw of each sample, `(B, d, n)`, by pushing every unit vector through the chain."""
+    duals = DualOps(NUMPY)
+    weights = split_weights(problem, duals, duals.dual(w, np.eye(problem.size)))
+    outputs = forward_states(problem, duals, weights)[-1]
+    return np.broadcast_to(outputs.tangent, (problem.size, *outputs.value.shape)).transpose(1, 2, 0)
+
+
+def dense_output_metric(problem: ao.Problem, w: np.ndarray) -> np.ndarray:
+    """Return g_o of each sample, `(B, d, d)`."""
+    y = problem.outputs(w)
+    samples, d = y.shape
+    if problem.output_metric is None:
+        return np.zeros((samples, d, d))
+    if callable(problem.output_metric):
+        factors = [np.atleast_2d(problem.output_metric(row)) for row in y]
+        return np.stack([factor.T @ factor for factor in factors])
+    if problem.output_metric == "euclidean":
+        return np.stack([np.eye(d)] * samples)
+    columns = [problem.loss.curvature(NUMPY, y, problem.target_array, one + 0.0 * y) for one in np.eye(d)]
+    return np.stack(columns, axis=-1)
+
+
+def dense_metric(problem: ao.Problem, w: np.ndarray, joint: bool = False) -> np.ndarray:
+    """Return `G = D + 1/B sum_b J_b^T g_o J_b`, with the blocks between modules left out unless joint."""
+    jacobian = output_jacobian(problem, w)
+    pulled = np.einsum("bin,bij,bjk->nk", jacobian, dense_output_metric(problem, w), jacobian) / problem.samples
+    if not joint:
+        owner = np.repeat(np.arange(len(problem.modules)), [module.weight_size for module in problem.modules])
+        pulled[owner[:, None] != owner] = 0.0
+    return pulled + np.diag(problem.mass)
+
+
+class Quartic(ao.Loss):
+    """A convex loss with nothing but a value: its curvature is derived, and has an eigenvalue of its own a sample."""
+
+    name = "quartic"
+
+    def value(self, ops: Any, y: Any, target: Any) -> Any:
+        return ops.sum((y - target) ** 4.0) + 0.1 * ops.sum(y) ** 2.0
+
+
+def user_factor(y: np.ndarray) -> np.ndarray:
+    """Factor a metric of rank two that depends on the outputs, samples first."""
+    return np.stack([np.tanh(y), 1.0 + 0.0 * y], axis=-2)
+
+
+Make = Callable[[int], tuple[Any, ao.Loss]]
+LOSSES: dict[str, Make] = {
+    "squared error": lambda b: (np.sin(np.arange(3.0 * b)).reshape(b, 3), ao.SquaredError()),
+    "softmax": lambda b: (np.arange(b) % 3, ao.SoftmaxCrossEntropy()),
+    "logistic": lambda b: ((np.arange(3 * b) % 2).reshape(b, 3), ao.Logistic()),
+    "quartic": lambda b: (np.cos(np.arange(3.0 * b)).reshape(b, 3), Quartic()),
+}
+OUTPUT_METRICS: dict[str, Any] = {"fisher": "fisher", "euclidean": "euclidean", "none": None, "user": user_factor}
+
+
+def make_problem(
+    module: str = "Dense tanh",
+    loss: str = "softmax",
+    output_metric: Any = "fisher",
+    samples: int = 3,
+    mass: Any = None,
+    **options: Any,
+) -> ao.Problem:
+    """Build a chain from three features to three with the module of that name of `tests.modules.cases` in the middle."""
+    rng = np.random.default_rng(7)
+    modules = [ao.Dense(3, 3, "tanh", name="first"), CASES[module], ao.Dense(3, 3, name="last")]
+    size = sum(part.weight_size for part in modules)
+    targets, chosen = LOSSES[loss](samples)
+    mass = 0.1 + rng.random(size) if mass is None else mass
+    inputs = rng.standard_normal((samples, 3))
+    return ao.Problem(modules, inputs, targets, chosen, mass=mass, output_metric=output_metric, **options)
+
+
+def relative(found: np.ndarray, expected: np.ndarray) -> float:
+    """Largest difference relative to the largest expected number."""
+    return float(abs(found - expected).max() / abs(expected).max())
