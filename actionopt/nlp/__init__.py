@@ -1,0 +1,6 @@
+"""CasADi's NLP solvers behind one door."""
+
+from actionopt.nlp.plugins import check_solver, installed_solvers
+from actionopt.nlp.solver import NlpSolution, NlpSolver, Stages
+
+__all__ = ["NlpSolution", "NlpSolver", "Stages", "check_solver", "installed_solvers"]

@@ -1,0 +1,105 @@
+"""What each of CasADi's NLP plugins wants to be told: names, quiet options, tolerances, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from actionopt.errors import InputError, unknown_name
+
+_QP = {"qpsol": "qrqp", "qpsol_options": {"print_iter": False, "print_header": False, "error_on_fail": False}}
+
+
+_UNSUITABLE = {"ampl", "bonmin", "scpgen"}  # an external program, one that returns no multipliers, one unfinished
+
+
+def check_solver(name: str) -> None:
+    """Raise InputError, with the installed solvers and the nearest name, unless CasADi has this NLP solver."""
+    if not isinstance(name, str) or name not in _plugins() or not ca.has_nlpsol(name):
+        raise unknown_name("solver", name, installed_solvers())
+
+
+def installed_solvers() -> list[str]:
+    """List the NLP solvers that CasADi can load here."""
+    return [name for name in _plugins() if ca.has_nlpsol(name)]
+
+
+def _plugins() -> list[str]:
+    entries = (entry.split("::") for entry in ca.CasadiMeta.plugins().split(";"))
+    return sorted(name for kind, name in entries if kind == "Nlpsol" and name not in _UNSUITABLE)
+
+
+def check_limits(tol: float, max_iterations: int) -> None:
+    if not (np.isscalar(tol) and np.isreal(tol) and 0 < tol < np.inf):
+        raise InputError(f"tol must be a positive number, got {tol!r}")
+    if isinstance(max_iterations, bool) or not isinstance(max_iterations, (int, np.integer)) or max_iterations < 1:
+        raise InputError(f"max_iterations must be a whole number >= 1, got {max_iterations!r}")
+
+
+def default_options(solver: str, tol: float, limit: int) -> dict[str, Any]:
+    """Return quiet options with the tolerance and the limit under each solver's own names."""
+    limit = int(limit)
+    no_prints = {"print_header": False, "print_iteration": False, "print_status": False}
+    own: dict[str, dict[str, Any]] = {
+        "ipopt": {"ipopt": {"print_level": 0, "sb": "yes", "tol": tol, "max_iter": limit, "acceptable_iter": 0}},
+        "fatrop": {"fatrop": {"print_level": 0, "tol": tol, "max_iter": limit}},
+        "sqpmethod": {**no_prints, **_QP, "tol_pr": tol, "tol_du": tol, "max_iter": limit},
+        "feasiblesqpmethod": {**no_prints, **_QP, "tol_pr": tol, "tol_du": tol, "max_iter": limit},
+        "qrsqp": {"tol_pr": tol, "tol_du": tol, "max_iter": limit},
+        "uno": {"uno": {"logger": "SILENT", "primal_tolerance": tol, "dual_tolerance": tol, "max_iterations": limit}},
+        "alpaqa": {"alpaqa": {"alm": {"tolerance": tol, "dual_tolerance": tol}}},
+        # its default linear solver is not part of CasADi's own build; the dense path does without
+        "blocksqp": {"opttol": tol, "nlinfeastol": tol, "max_iter": limit, "schur": False, "hess_update": 1},
+    }
+    common = {"print_time": False, "show_eval_warnings": False, "error_on_fail": False}
+    return {**common, **own.get(solver, {})}
+
+
+def merged(defaults: Mapping[str, Any], options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Merge nested options, the user's last."""
+    result = dict(defaults)
+    for key, value in (options or {}).items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def asks_for_output(options: Mapping[str, Any]) -> bool:
+    return any(
+        asks_for_output(value) if isinstance(value, Mapping) else key.startswith(("print", "verbose")) and bool(value)
+        for key, value in options.items()
+    )
+
+
+@contextlib.contextmanager
+def silenced(quiet: bool) -> Iterator[None]:
+    """Keep what plugins print in spite of their options from standard output."""
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def explained(solver: str) -> Iterator[None]:
+    """Turn CasADi's complaint about an option, or a plugin that cannot run here, into one line."""
+    try:
+        yield
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        for line in lines:
+            for phrase in ("Unknown option: ", f"No such {solver.upper()} option: ", "option not supported: "):
+                if phrase in line:
+                    raise _unknown_option(solver, line.partition(phrase)[2].strip()) from None
+        if "type mismatch" in str(error):
+            raise InputError(f"solver {solver!r}: an option has a value of the wrong type") from error
+        reason = next((line for line in reversed(lines) if ".cpp" in line), lines[-1] if lines else "no reason given")
+        raise InputError(f"solver {solver!r} cannot solve this: {reason.split('/')[-1]}") from error
+
+
+def _unknown_option(solver: str, name: str) -> InputError:
+    error = unknown_name(f"option of solver {solver!r}", name, [*ca.nlpsol_options(solver), "expand", "jit", solver])
+    return InputError(f"{error}; options of the solver itself go below its name, {{{solver!r}: {{...}}}}")
