@@ -97,12 +97,15 @@ def _trust_region_step(
         trial = action.at(point.points + step.direction)
         noise = _ROUNDING * max(abs(point.value), 1.0e-300)
         finite = np.isfinite(trial.value) and np.isfinite(trial.gradient_norm)
+        if finite and step.decrease <= noise:
+            # the action cannot tell the two apart: the gradient decides
+            return (trial if trial.gradient_norm < point.gradient_norm else None), radius, path.products
         ratio = (point.value - trial.value + noise) / (step.decrease + noise) if finite else -1.0
         if ratio > 0.75 and step.at_boundary:
             radius = 2.5 * step.length
         elif not ratio >= 0.25:
             radius = 0.25 * step.length
-        if ratio > 1e-4 or (step.decrease <= noise and trial.gradient_norm < point.gradient_norm):
+        if ratio > 1e-4:
             return trial, radius, path.products
         if radius <= 0.0:
             break

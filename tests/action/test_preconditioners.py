@@ -8,7 +8,7 @@ import pytest
 import actionopt as ao
 from actionopt.action.assembled import AssembledHessian, convex_part
 from actionopt.action.discrete import ActionPoint, DiscreteAction
-from actionopt.action.scheme import make_grid, make_scheme
+from actionopt.action.scheme import make_scheme
 from actionopt.action.solve_newton import make_density
 from actionopt.action.task import make_task
 from actionopt.action.time_laplacian import TimeLaplacian

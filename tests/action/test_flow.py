@@ -1,0 +1,129 @@
+"""The flow by every method: orders, certificates, and how it stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+import actionopt as ao
+from actionopt.action.flow import SOLVE_IVP, flow_velocity
+from tests.action.cases import PROBLEMS, squared
+from tests.action.naive import NaiveFlow
+
+METHODS = ("implicit_midpoint", "gauss2", "euler", "rk4", *SOLVE_IVP)
+ORDERS = {"euler": 1.0, "implicit_midpoint": 2.0, "rk4": 4.0, "gauss2": 4.0}
+
+
+def least_squares(mass: Any = 0.5) -> ao.Problem:
+    """Linear least squares: the Hessian is constant, and so is the metric."""
+    inputs = np.random.default_rng(5).standard_normal((6, 2))
+    targets = inputs @ [[1.0], [-2.0]] + 0.3
+    return ao.Problem([ao.Dense(2, 1)], inputs, targets, ao.SquaredError(), mass=mass)
+
+
+def exact(problem: ao.Problem, w0: np.ndarray, horizon: float) -> np.ndarray:
+    """`w(T) = w* + expm(-G^{-1} H T) (w0 - w*)`."""
+    design = np.column_stack([problem.inputs, np.ones(problem.samples)])
+    hessian = design.T @ design / problem.samples
+    best = np.linalg.lstsq(design, problem.target_array[:, 0], rcond=None)[0]
+    metric = NaiveFlow(problem, "layerwise").at(w0)[1]
+    return best + expm(-np.linalg.solve(metric, hessian) * horizon) @ (w0 - best)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_linear_least_squares_in_closed_form(method: str) -> None:
+    problem = least_squares()
+    w0 = np.array([2.0, 1.0, -1.0])
+    found = ao.flow(problem, w0, horizon=2.0, steps=64, method=method, tol=1e-10)
+    assert found.success
+    tolerance = {"euler": 2e-2, "implicit_midpoint": 2e-4}.get(method, 1e-7)
+    np.testing.assert_allclose(found.weights[-1], exact(problem, w0, 2.0), atol=tolerance)
+    assert (np.diff(found.energy) < 0).all()
+
+
+@pytest.mark.parametrize(("method", "order"), ORDERS.items())
+def test_orders(method: str, order: float) -> None:
+    problem, w0 = least_squares(), np.array([2.0, 1.0, -1.0])
+    reference = exact(problem, w0, 2.0)
+    errors = [
+        abs(ao.flow(problem, w0, horizon=2.0, steps=steps, method=method).weights[-1] - reference).max()
+        for steps in (8, 16, 32)
+    ]
+    slopes = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert slopes[-1] == pytest.approx(order, abs=0.15)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("metric", ["layerwise", "joint", "euclidean"])
+def test_velocity_against_the_dense_metric(name: str, metric: str, rng: np.random.Generator) -> None:
+    problem = PROBLEMS[name]()
+    velocity, naive = flow_velocity(problem, metric), NaiveFlow(problem, metric)
+    w = rng.standard_normal((3, problem.size))
+    for one, together in zip(w, velocity(w), strict=True):
+        g, dense = naive.at(one)
+        np.testing.assert_allclose(velocity(one), -np.linalg.solve(dense, g), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(together, velocity(one), rtol=1e-12, atol=1e-14)
+
+
+def test_certificate_tells_exact_flows_from_inexact_ones() -> None:
+    problem = squared()
+    actions = {
+        method: ao.flow(problem, horizon=2.0, steps=40, method=method).action
+        for method in ("implicit_midpoint", "gauss2", "rk4", "euler")
+    }
+    assert actions["implicit_midpoint"] < 1e-26
+    assert actions["gauss2"] < 1e-26
+    assert actions["implicit_midpoint"] < actions["rk4"] < actions["euler"]
+
+
+def test_euler_is_the_layerwise_step() -> None:
+    problem = squared()
+    w0 = problem.initial_weights()
+    flowed = ao.flow(problem, w0, horizon=0.2, steps=2, method="euler")
+    np.testing.assert_allclose(flowed.weights[1], ao.step(problem, w0, 0.1), rtol=1e-9)
+
+
+def test_given_nodes_and_default_start() -> None:
+    problem, times = squared(), [0.0, 0.1, 0.4]
+    flowed = ao.flow(problem, times=times)
+    np.testing.assert_array_equal(flowed.times, times)
+    np.testing.assert_array_equal(flowed.weights[0], problem.initial_weights())
+
+
+def test_divergence_is_a_status_and_keeps_what_was_reached() -> None:
+    problem, w0 = least_squares(mass=1e-3), np.array([2.0, 1.0, -1.0])
+    arguments: dict[str, Any] = {"horizon": 1e5, "steps": 400, "method": "euler", "metric": "euclidean"}
+    with pytest.raises(ao.SolverError, match=r"the flow stopped at t = .*not finite.*implicit method") as caught:
+        ao.flow(problem, w0, **arguments)
+    kept = ao.flow(problem, w0, **arguments, throw=False)
+    assert (kept.success, kept.status) == (False, "diverged")
+    assert np.isfinite(kept.weights).all()
+    assert 1 <= len(kept.times) - 1 < 400
+    np.testing.assert_array_equal(kept.weights, caught.value.result.weights)
+
+
+def test_progress_bar_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    ao.flow(squared(), horizon=0.5, steps=5, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "flow" in err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "RK54"}, "unknown method 'RK54'; did you mean 'RK45'"),
+        ({"metric": "layers"}, "unknown metric 'layers'; did you mean 'layerwise'"),
+        ({"horizon": None}, "horizon must be a positive"),
+        ({"steps": -3}, "steps must be a whole number >= 1, got -3"),
+        ({"w0": np.zeros(3)}, r"w0 must have length 17, got shape \(3,\)"),
+        ({"w0": np.full(17, np.nan)}, "w0 must be finite"),
+        ({"w0": np.zeros((2, 17))}, r"w0 must have shape \(17,\), got \(2, 17\)"),
+    ],
+)
+def test_rejections(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ao.InputError, match=message):
+        ao.flow(squared(), **{"horizon": 1.0, "steps": 10, **changes})
