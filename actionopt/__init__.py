@@ -1,6 +1,8 @@
 """Riemannian optimization in modular systems: training as a constrained problem, gradient flow as minimum action."""
 
+from actionopt.action.flow import flow
 from actionopt.action.lagrangian import Drift, Lagrangian
+from actionopt.action.minimize import minimize_action
 from actionopt.action.trajectory import Trajectory
 from actionopt.backprop import Adjoints, adjoints
 from actionopt.errors import InputError, SolverError
@@ -32,5 +34,7 @@ __all__ = [
     "SquaredError",
     "Trajectory",
     "adjoints",
+    "flow",
     "load_problem",
+    "minimize_action",
 ]

@@ -28,8 +28,8 @@ class Trajectory:
 
     Three sets of times matter: the N+1 *nodes* `times`; the K *points* that determine the polynomial pieces (the nodes
     for "midpoint", nodes and interval middles for "gauss2"); and the M *stages* `stage_times`, where the scheme
-    evaluates the Lagrangian (the middle of each interval, or its two Gauss points). Velocities, momenta, Hamiltonian
-    and densities live at the stages; energy and `node_momenta` at the nodes.
+    evaluates the Lagrangian (the middle of each interval, or its two Gauss points). Velocities, momenta and densities
+    live at the stages, energy and `node_momenta` at the nodes, step actions and the Hamiltonian on the N intervals.
 
     Attributes
     ----------
@@ -43,8 +43,6 @@ class Trajectory:
         The values that determine the pieces; `weights` are those at the nodes.
     momenta : array (M, n)
         `p = dl/dv` at the stages; `G v + g` for a gradient flow, zero along the flow itself.
-    hamiltonian : array (M,)
-        `H = p . v - l` at the stages: constant along an extremal, up to the order of the scheme.
     action_density : array (M,)
         l at the stages; never negative for a gradient flow.
     node_momenta : array (N+1, n)
@@ -69,7 +67,6 @@ class Trajectory:
     times: np.ndarray
     points: np.ndarray
     momenta: np.ndarray
-    hamiltonian: np.ndarray
     action_density: np.ndarray
     node_momenta: np.ndarray
     energy: np.ndarray | None = None
@@ -115,7 +112,6 @@ class Trajectory:
                 times=scheme.times,
                 points=points,
                 momenta=expansion.momentum,
-                hamiltonian=expansion.hamiltonian,
                 action_density=expansion.value,
                 node_momenta=_node_momenta(scheme, expansion),
                 energy=None if energy is None else np.asarray(energy(points[scheme.nodes])),
@@ -167,6 +163,21 @@ class Trajectory:
         """The action of each interval, `(N,)`."""
         weighted = self.discretisation.weights * self.action_density
         return weighted.reshape(len(self.times) - 1, -1).sum(axis=1)
+
+    @property
+    def stage_hamiltonian(self) -> np.ndarray:
+        """`H = p . v - l` at the stages, `(M,)`."""
+        return (self.momenta * self.velocities).sum(axis=1) - self.action_density
+
+    @property
+    def hamiltonian(self) -> np.ndarray:
+        """The Hamiltonian of each interval, `(N,)`: constant along an extremal, to the order of the scheme.
+
+        It is minus the derivative of the interval's discrete action in the interval's length, which is the mean of
+        `stage_hamiltonian` over its stages. A single Gauss stage is constant to order 3 only.
+        """
+        intervals = len(self.times) - 1
+        return self.stage_hamiltonian.reshape(intervals, -1) @ self._stage_shares
 
     @property
     def kinetic(self) -> float | None:
@@ -280,6 +291,12 @@ class Trajectory:
             if value is not None and key not in ("name", "success", "stats")
         ]
         return html_table(("", ""), rows, f"Trajectory of {self.name}")
+
+    @property
+    def _stage_shares(self) -> np.ndarray:
+        """Quadrature weights of one interval, as shares of its length."""
+        weights = self.discretisation.weights.reshape(len(self.times) - 1, -1)
+        return weights[0] / weights[0].sum()
 
     def _integral(self, density: np.ndarray) -> float:
         return float(self.discretisation.weights @ density)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA, VERSION = "actionopt.trajectory", 1
 METADATA = "metadata"
-NEEDED = ("times", "points", "momenta", "hamiltonian", "action_density", "node_momenta")
+NEEDED = ("times", "points", "momenta", "action_density", "node_momenta")
 OPTIONAL = ("energy", "kinetic_density", "potential_density")
 DESCRIBED = {"name": str, "scheme": str, "success": bool, "status": str, "message": str, "stats": dict}
 
