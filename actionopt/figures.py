@@ -87,14 +87,20 @@ def save(fig: Figure, path: str | Path) -> Path:
     """
     import matplotlib as mpl
 
-    path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: a figure's path must end in {', '.join(SUFFIXES)}; got {path.suffix or 'no ending'}")
+    path = check_path(path)
     dark = _is_dark(fig)
-    _ink_text(fig, (_DARK if dark else _LIGHT)["ink"])
+    _finish(fig, (_DARK if dark else _LIGHT)["ink"])
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
     with mpl.rc_context(_style(dark)), replacing(path) as temporary:
         fig.savefig(temporary, dpi=200, metadata=metadata)
+    return path
+
+
+def check_path(path: str | Path) -> Path:
+    """Return the path, if a figure can be written under its ending; raise InputError before any work is done."""
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: a figure's path must end in {', '.join(SUFFIXES)}; got {path.suffix or 'no ending'}")
     return path
 
 
@@ -117,7 +123,6 @@ def _style(dark: bool) -> dict[str, Any]:
         "axes.spines.right": False,
         "axes.prop_cycle": cycler(color=COLORS),
         "axes.titlesize": 10.0,
-        "axes.titlelocation": "left",
         "axes.labelsize": 9.5,
         "xtick.labelsize": 8.5,
         "ytick.labelsize": 8.5,
@@ -132,14 +137,15 @@ def _is_dark(fig: Figure) -> bool:
     return sum(to_rgb(fig.get_facecolor())) < 1.5
 
 
-def _ink_text(fig: Figure, ink: str) -> None:
-    """Give the figure's ink to text made after the style, as legends and annotations are, where it is plain black."""
+def _finish(fig: Figure, ink: str) -> None:
+    """Bring what was added after the style, as titles, legends and annotations are, into the style."""
     from matplotlib.text import Text
 
     for text in fig.findobj(Text):
         if text.get_color() in ("black", "k", "#000000"):
             text.set_color(ink)
     for ax in fig.axes:
+        ax.title.set_fontsize(10.0)
         legend = ax.get_legend()
         if legend is not None:
             legend.get_frame().set(facecolor=ax.get_facecolor(), edgecolor="none", alpha=0.8)

@@ -1,20 +1,13 @@
-"""The command line: `actionopt COMMAND PROBLEM.py [--set key=value]... [options]`.
-
-Exit status: 0 it holds; 1 it ran, and a check failed or a solver did not converge; 2 the input or the options are
-wrong, with one line on standard error; 130 interrupted.
-"""
+"""The command line: `actionopt COMMAND PROBLEM.py [--set key=value]... [options]`."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
 
 import click
 
-from actionopt.errors import InputError, SolverError, unknown_name
+from actionopt.cli.reporting import Reporting
+from actionopt.errors import unknown_name
 
 # a line a command: its file is actionopt/cli/<name>.py and defines `command`
 COMMANDS = {
@@ -23,8 +16,8 @@ COMMANDS = {
 }
 
 
-class Commands(click.Group):
-    """A group that imports a command's file when it runs, and says in one line what went wrong."""
+class Commands(Reporting, click.Group):
+    """A group that imports the file of a command when it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -47,35 +40,8 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """Run and exit with the status; a command returns its status, None for 0."""
-        status = self._status(args, *rest, **extra)
-        if standalone_mode:
-            sys.exit(status)
-        return status
 
-    def _status(self, args: Sequence[str] | None, *rest: Any, **extra: Any) -> int:
-        try:
-            return super().main(args, *rest, standalone_mode=False, **extra) or 0
-        except click.ClickException as error:
-            return _complain(error.format_message(), 2)
-        except InputError as error:
-            return _complain(str(error), 2)
-        except SolverError as error:
-            return _complain(str(error), 1)
-        except (click.Abort, KeyboardInterrupt):
-            return _complain("interrupted", 130)
-        except BrokenPipeError:  # the reader, such as head, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return 0
-
-
-def _complain(message: str, status: int) -> int:
-    click.echo("actionopt: " + " ".join(message.split()), err=True)
-    return status
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
+@click.group(cls=Commands, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="actionopt", prog_name="actionopt")
 def main() -> None:
     """Riemannian optimization in modular systems: from one problem file to certified answers."""

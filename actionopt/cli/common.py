@@ -10,14 +10,19 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 import numpy as np
 
+from actionopt import figures
+from actionopt.cli.reporting import Reporting
 from actionopt.errors import InputError
 from actionopt.loading import load_problem
 from actionopt.problem import Problem
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _STDOUT = "actionopt.stdout"
 
@@ -31,21 +36,38 @@ def problem_command(function: Callable[..., int | None]) -> click.Command:
     that `emit` writes and nothing else.
     """
 
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
     @functools.wraps(function)
     def run(path: str, settings: tuple[str, ...], as_json: bool, **own: Any) -> int | None:
         with _clear_stdout() if as_json else contextlib.nullcontext():
             return function(path=Path(path), settings=parse_settings(settings), as_json=as_json, **own)
 
-    parameters = (
-        click.argument("path", metavar="PROBLEM.py"),
-        click.option(
-            "--set", "settings", metavar="KEY=VALUE", multiple=True, help="An option of the problem's build()."
-        ),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+    return click.command(cls=Reporting)(_with_problem(run))
+
+
+def plot_command(function: Callable[..., Figure]) -> click.Command:
+    """Make a script of `function(path, settings, dark, **own options)`, which returns a figure.
+
+    The command line gets `PROBLEM.py`, repeated `--set key=value`, `--out PATH` (PNG, SVG or PDF) and `--dark`; the
+    figure is written there and its path printed.
+    """
+
+    @click.option("--out", required=True, metavar="PATH", help="Where the figure goes: PNG, SVG or PDF by its ending.")
+    @click.option("--dark", is_flag=True, help="Light ink on dark ground.")
+    @functools.wraps(function)
+    def run(path: str, settings: tuple[str, ...], out: str, dark: bool, **own: Any) -> None:
+        figures.check_path(out)
+        figure = function(path=Path(path), settings=parse_settings(settings), dark=dark, **own)
+        click.echo(figures.save(figure, out))
+
+    return click.command(cls=Reporting)(_with_problem(run))
+
+
+def _with_problem(function: Callable[..., Any]) -> Callable[..., Any]:
+    settings = click.option(
+        "--set", "settings", metavar="KEY=VALUE", multiple=True, help="An option of the problem's build()."
     )
-    for parameter in reversed(parameters):
-        run = parameter(run)
-    return click.command()(run)
+    return click.argument("path", metavar="PROBLEM.py")(settings(function))
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
