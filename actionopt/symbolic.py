@@ -40,8 +40,9 @@ def _module_function(module: Module, scalar: bool) -> ca.Function:
     try:
         out = module.forward(CASADI, w.T, z.T)
     except Exception as error:
+        reason = str(error).partition("\n")[0]
         raise InputError(
-            f"{module.label}: forward fails on CasADi symbols, {type(error).__name__}: {str(error).partition(chr(10))[0]}; "
+            f"{module.label}: forward fails on CasADi symbols, {type(error).__name__}: {reason}; "
             "write it with the functions of ops, which is one sample, a row, there"
         ) from error
     if out.shape != (1, module.out_size):

@@ -9,13 +9,12 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from actionopt.action.gradient_flow import GradientFlowDensity
-from actionopt.action.local_model import METRICS
 from actionopt.action.march import march
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, SolverError, unknown_name
-from actionopt.metric.batched import BatchedMetric
+from actionopt.metric.batched import METRICS, BatchedMetric
 from actionopt.problem import Problem
 
 Velocity = Callable[[np.ndarray], np.ndarray]

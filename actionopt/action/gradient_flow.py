@@ -92,13 +92,14 @@ class GradientFlowExpansion(Expansion):
         return derivatives[..., 0, :, :] - derivatives[..., 1, :, :]
 
     @cached_property
-    def _gradient_rate(self) -> np.ndarray:
-        return (self.model.problem.gradient(self.w) * self.v).sum(axis=-1)
+    def gradient(self) -> np.ndarray:
+        """`g = dE/dw (M, n)`."""
+        return self.model.problem.gradient(self.w)
 
     @property
     def kinetic(self) -> np.ndarray:
-        return 0.5 * ((self._momentum * self.v).sum(axis=-1) - self._gradient_rate)
+        return 0.5 * ((self._momentum - self.gradient) * self.v).sum(axis=-1)
 
     @property
     def potential(self) -> np.ndarray:
-        return -0.5 * ((self._momentum * self.flow_velocity).sum(axis=-1) + self._gradient_rate)
+        return 0.5 * (self.gradient * self.mass_solve(self.gradient)).sum(axis=-1)

@@ -15,13 +15,12 @@ import numpy as np
 
 from actionopt.backprop import backward, forward_states, split_weights
 from actionopt.errors import unknown_name
+from actionopt.metric.batched import METRICS
 from actionopt.metric.output import output_product
 from actionopt.modules.derived import pull_back
 from actionopt.ops import DualOps, Ops
 from actionopt.ops.base import Array
 from actionopt.problem import Problem
-
-METRICS = ("layerwise", "joint", "euclidean")
 
 
 class LocalModel:

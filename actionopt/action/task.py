@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from actionopt.action.lagrangian import Lagrangian
-from actionopt.action.local_model import METRICS
 from actionopt.action.scheme import Scheme
 from actionopt.errors import InputError, unknown_name
+from actionopt.metric.batched import METRICS
 from actionopt.problem import Problem
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from actionopt.action.gradient_flow import GradientFlowDensity
 from actionopt.action.lagrangian_density import LagrangianDensity
-from actionopt.action.local_model import METRICS
+from actionopt.metric.batched import METRICS
 from tests.action.cases import PROBLEMS, massive, softmax, squared
 from tests.action.naive import NaiveFlow
 

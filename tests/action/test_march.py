@@ -7,11 +7,12 @@ import pytest
 
 from actionopt.action import march as marching
 from actionopt.action.discrete import DiscreteAction
-from actionopt.action.local_model import METRICS, LocalModel
+from actionopt.action.local_model import LocalModel
 from actionopt.action.march import march
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.solve_newton import make_density
 from actionopt.action.task import make_task
+from actionopt.metric.batched import METRICS
 from tests.action.cases import PROBLEMS, softmax, squared
 from tests.action.naive import NaiveFlow
 
