@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from actionopt.backprop import adjoints
 from actionopt.errors import InputError, unknown_name
-from actionopt.losses import Loss, as_samples
+from actionopt.interop import read_onnx, read_sklearn
+from actionopt.losses import Logistic, Loss, as_samples
 from actionopt.modules.base import Module, positive
 from actionopt.modules.composite import check_modules, check_sizes, flatten
 from actionopt.ops import NUMPY
@@ -91,6 +93,68 @@ class Problem:
         self.size = sum(module.weight_size for module in self.modules)
         self.mass = _mass(mass, self)
         _dry_run(self)
+
+    @classmethod
+    def from_onnx(cls, path: str | Path, inputs: Any, targets: Any, loss: Loss, **options: Any) -> Problem:
+        """Read a feed-forward network from an ONNX file, as `torch.onnx.export` writes it.
+
+        `initial_weights` are the file's, in float64, whatever the seed.
+
+        Parameters
+        ----------
+        path : str or Path
+            A model of one input and one output, out of Gemm, MatMul, Add, Tanh, Relu, Sigmoid, Softplus, Sin, Exp,
+            skip connections x + f(x), and nodes that only arrange (Flatten, Reshape, Transpose, Identity, Cast,
+            Dropout).
+        inputs : array (B, in_size)
+            Samples first, also where the file has features first; images flattened row by row.
+        targets, loss
+            As `Problem` takes them. The losses for classes take logits: export without the last softmax or sigmoid.
+        **options
+            Further options of `Problem`.
+
+        Raises
+        ------
+        InputError
+            If the package onnx is missing, the file is no valid model, or a node is not supported: it is named.
+        """
+        modules = read_onnx(path, as_samples("inputs", inputs).shape[1])
+        if isinstance(loss, Logistic) and getattr(modules[-1], "activation", None) == "sigmoid":
+            raise InputError(f"{path} ends in a sigmoid, and the logistic loss applies one too; export the logits")
+        return cls(modules, inputs, targets, loss, **{"name": Path(path).stem, **options})
+
+    @classmethod
+    def from_sklearn(cls, estimator: Any, X: Any, y: Any, **options: Any) -> Problem:
+        """Continue from a fitted MLPRegressor or MLPClassifier of scikit-learn.
+
+        `initial_weights` are the fitted ones, whatever the seed. `outputs` are logits: `predict_proba` is their
+        softmax (more than two classes) or sigmoid (two classes, or several labels a sample); of a regression they are
+        `predict`, or its logarithm for the Poisson loss.
+
+        Parameters
+        ----------
+        estimator : MLPRegressor or MLPClassifier
+            Fitted. Of a pipeline pass the last step, and X transformed by those before.
+        X : array (B, features)
+        y : array (B,) or (B, k)
+            Targets, or labels the estimator was fitted on; `problem.targets` holds class numbers.
+        **options
+            Further options of `Problem`. `weight_decay` is `alpha/B` unless given.
+
+        Notes
+        -----
+        The energy is the function whose gradient scikit-learn follows on a batch of all B samples, with two
+        differences: scikit-learn does not decay intercepts, so the gradients differ by `alpha/B` times the offsets;
+        and its reported loss divides the squared error by the number of outputs as well, which its gradient does not.
+
+        Raises
+        ------
+        InputError
+            If the estimator is another one or is not fitted, or a label is unknown to it.
+        """
+        parts = read_sklearn(estimator, y)
+        defaults = {"weight_decay": parts.weight_decay, "name": type(estimator).__name__}
+        return cls(parts.modules, X, parts.targets, parts.loss, **{**defaults, **options})
 
     def __repr__(self) -> str:
         return (

@@ -1,0 +1,11 @@
+"""Ways in: fitted networks of other libraries as modules that start at their weights.
+
+Every reader gives the plain parts of a `Problem` (modules, and what else the library knows), so that it stands below
+the problem and needs the other library only while it reads.
+"""
+
+from actionopt.interop.onnx import read_onnx
+from actionopt.interop.pretrained import Pretrained
+from actionopt.interop.sklearn import SklearnParts, read_sklearn
+
+__all__ = ["Pretrained", "SklearnParts", "read_onnx", "read_sklearn"]

@@ -1,0 +1,266 @@
+"""From ONNX nodes to modules: what each supported node means, and which nodes make one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from actionopt.errors import InputError
+from actionopt.interop.pretrained import Pretrained
+from actionopt.modules import Activation, Chain, Module, Residual
+
+ACTIVATION_NODES = {
+    "Tanh": "tanh",
+    "Relu": "relu",
+    "Sigmoid": "sigmoid",
+    "Softplus": "softplus",
+    "Sin": "sin",
+    "Exp": "exp",
+}
+_HINTS = {
+    "Softmax": "SoftmaxCrossEntropy contains the softmax: export the logits",
+    "LogSoftmax": "SoftmaxCrossEntropy contains the softmax: export the logits",
+    "BatchNormalization": "export in evaluation mode, with the normalisation folded into the layer before",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One node on the way from input to output, with the constants it may use; `inner` is what a skip passes over."""
+
+    node: Any
+    constants: Mapping[str, np.ndarray]
+    inner: tuple[Step, ...] = ()
+
+    def around(self, inner: tuple[Step, ...]) -> Step:
+        return replace(self, inner=inner)
+
+    def constant(self, index: int) -> np.ndarray | None:
+        """Return the constant at an input, None where the input is missing or carries data."""
+        names = self.node.input
+        return self.constants.get(names[index]) if index < len(names) else None
+
+    def attribute(self, name: str, default: Any) -> Any:
+        from onnx import helper
+
+        return next((helper.get_attribute_value(a) for a in self.node.attribute if a.name == name), default)
+
+    @property
+    def label(self) -> str:
+        """The node as messages and tables name it."""
+        return f"{self.node.op_type} {self.node.name}".strip()
+
+    def unsupported(self, reason: str) -> InputError:
+        return InputError(f"ONNX node {self.label!r} -> {self.node.output[0]!r} is not supported: {reason}")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a value lies in memory: features of a sample, number of axes, and whether samples come first."""
+
+    size: int
+    rank: int
+    samples_first: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """A dense layer as far as it is read: matrix (out, in), offset (out,), activation."""
+
+    matrix: np.ndarray
+    offset: np.ndarray | None
+    activation: str | None
+    name: str
+
+
+Layers = tuple[Affine | Module, ...]
+
+
+def modules_of(steps: Sequence[Step], size: int, rank: int) -> tuple[Module, ...]:
+    """Translate the steps from the graph's input, which has `rank` axes and `size` features, to modules.
+
+    Raises
+    ------
+    InputError
+        Naming the node that is not supported, or that does not fit the size of its input.
+    """
+    layers, layout = _translate(steps, Layout(size, rank, _samples_first(steps)))
+    if layout.rank > 2:
+        raise InputError(f"the output of the ONNX graph has {layout.rank} axes, expected samples and features")
+    return _modules(layers)
+
+
+def _samples_first(steps: Sequence[Step]) -> bool:
+    """Tell from the first product how the graph's input lies, counting transpositions on the way."""
+    turned = False
+    for step in steps:
+        if step.inner:
+            return _samples_first(step.inner) != turned
+        if step.node.op_type == "Transpose":
+            turned = not turned
+        elif step.node.op_type in ("Gemm", "MatMul"):
+            data = 0 if step.constant(0) is None else 1
+            transposed = bool(step.attribute("transB" if data else "transA", 0))
+            return (data == 0) != (transposed != turned)
+    return True
+
+
+def _translate(steps: Sequence[Step], layout: Layout) -> tuple[Layers, Layout]:
+    layers: Layers = ()
+    for step in steps:
+        layers, layout = (_skip if step.inner else _reader(step))(step, layers, layout)
+    return layers, layout
+
+
+def _modules(layers: Layers) -> tuple[Module, ...]:
+    return tuple(
+        Pretrained(layer.matrix, layer.offset, layer.activation, layer.name) if isinstance(layer, Affine) else layer
+        for layer in layers
+    )
+
+
+def _reader(step: Step) -> Callable[[Step, Layers, Layout], tuple[Layers, Layout]]:
+    kind = step.node.op_type
+    if step.node.domain not in ("", "ai.onnx") or kind not in _READERS:
+        known = f"from_onnx knows {', '.join(sorted(_READERS))}"
+        raise step.unsupported(f"{_HINTS[kind]}; {known}" if kind in _HINTS else known)
+    return _READERS[kind]
+
+
+def _skip(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
+    inner, after = _translate(step.inner, layout)
+    if after != layout or not inner:
+        raise step.unsupported(f"its two branches differ, {after.size} features and {layout.size}")
+    return (*layers, Residual(Chain(*_modules(inner)))), after
+
+
+def _activation(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
+    name = ACTIVATION_NODES[step.node.op_type]
+    if layers and isinstance(layers[-1], Affine) and layers[-1].activation is None:
+        return (*layers[:-1], replace(layers[-1], activation=name)), layout
+    return (*layers, Activation(layout.size, name)), layout
+
+
+def _gemm(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
+    """Read `Y = alpha op(A) op(B) + beta C`: data in A has samples first, data in B features first, after `op`."""
+    left, right = step.constant(0), step.constant(1)
+    transposed = [bool(step.attribute("transA", 0)), bool(step.attribute("transB", 0))]
+    if left is None and right is not None:
+        matrix, data_transposed = (right if transposed[1] else right.T), transposed[0]
+    elif left is not None and right is None:
+        matrix, data_transposed = (left.T if transposed[0] else left), transposed[1]
+    else:
+        raise step.unsupported("one factor must be the data, the other a constant matrix")
+    samples_first = left is None
+    _check_orientation(step, layout, samples_first != data_transposed)
+    affine = _affine(step, step.attribute("alpha", 1.0) * matrix.astype(float), layout.size)
+    after = Layout(len(affine.matrix), 2, samples_first)
+    offset = step.constant(2)
+    if offset is not None:
+        affine = replace(affine, offset=step.attribute("beta", 1.0) * _offset(step, offset, after))
+    elif len(step.node.input) > 2 and step.node.input[2]:
+        raise step.unsupported("its C must be a constant")
+    return (*layers, affine), after
+
+
+def _matmul(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
+    left, right = step.constant(0), step.constant(1)
+    factor = left if left is not None else right
+    if factor is None or factor.ndim != 2:
+        raise step.unsupported("one factor must be the data, the other a constant matrix")
+    samples_first = left is None
+    _check_orientation(step, layout, samples_first)
+    affine = _affine(step, (factor.T if samples_first else factor).astype(float), layout.size)
+    return (*layers, affine), Layout(len(affine.matrix), layout.rank, samples_first)
+
+
+def _affine(step: Step, matrix: np.ndarray, size: int) -> Affine:
+    if matrix.shape[1] != size:
+        raise InputError(f"ONNX node {step.label!r} takes {matrix.shape[1]} inputs, but gets {size}")
+    return Affine(matrix, None, None, step.node.name or step.node.op_type)
+
+
+def _add(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
+    """Read a constant that is added to a matrix product: its offset."""
+    last = layers[-1] if layers else None
+    if not isinstance(last, Affine) or last.activation is not None:
+        raise step.unsupported("a constant is added to something else than a matrix product")
+    values = step.constant(0)
+    values = step.constant(1) if values is None else values
+    offset = _offset(step, values, layout)
+    return (*layers[:-1], replace(last, offset=offset if last.offset is None else last.offset + offset)), layout
+
+
+def _offset(step: Step, values: Any, layout: Layout) -> np.ndarray:
+    """Return a constant as one number a feature; it may not differ between samples."""
+    size = layout.size
+    one_a_feature = ((size,), (1, size)) if layout.samples_first else ((size, 1),)
+    if values.size != 1 and values.shape not in one_a_feature:
+        raise step.unsupported(f"expected an offset of {size} numbers, one a feature, got shape {values.shape}")
+    return np.broadcast_to(values.astype(float).ravel(), (size,))
+
+
+def _check_orientation(step: Step, layout: Layout, samples_first: bool) -> None:
+    if layout.rank > 2:
+        raise step.unsupported(f"its input has {layout.rank} axes; put a Flatten before it")
+    if layout.samples_first != samples_first:
+        raise step.unsupported("it multiplies along the samples; features are on the other axis")
+
+
+def _transpose(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
+    if layout.rank != 2 or list(step.attribute("perm", [1, 0])) != [1, 0]:
+        raise step.unsupported("only samples and features may be exchanged")
+    return layers, replace(layout, samples_first=not layout.samples_first)
+
+
+def _flatten(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
+    axis = step.attribute("axis", 1)
+    if (axis + layout.rank if axis < 0 else axis) != 1 or not layout.samples_first:
+        raise step.unsupported("the axis of the samples must stay")
+    return layers, replace(layout, rank=2)
+
+
+def _reshape(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
+    shape = step.constant(1)
+    target = [] if shape is None else [int(extent) for extent in shape]
+    if not layout.samples_first or target not in ([0, -1], [-1, layout.size], [0, layout.size]):
+        raise step.unsupported(
+            f"expected the shape [-1, {layout.size}], which keeps the samples, got {target or 'data'}"
+        )
+    return layers, replace(layout, rank=2)
+
+
+def _identity(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
+    return layers, layout
+
+
+def _cast(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
+    from onnx import TensorProto
+
+    if step.attribute("to", None) not in (TensorProto.FLOAT, TensorProto.DOUBLE):
+        raise step.unsupported("all is computed in float64")
+    return layers, layout
+
+
+def _dropout(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
+    training = step.constant(2)
+    if training is not None and training.any():
+        raise step.unsupported("export in evaluation mode")
+    return layers, layout
+
+
+_READERS: dict[str, Callable[[Step, Layers, Layout], tuple[Layers, Layout]]] = {
+    **dict.fromkeys(ACTIVATION_NODES, _activation),
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "Add": _add,
+    "Transpose": _transpose,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Identity": _identity,
+    "Cast": _cast,
+    "Dropout": _dropout,
+}
