@@ -60,14 +60,16 @@ def read_trajectory(path: str | Path) -> dict[str, Any]:
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise InputError(f"no trajectory file {path}")
+    broken = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # opened here, as numpy leaves the file open where it finds no archive in it
+        with open(path, "rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} is no .npz archive of a trajectory")
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if isinstance(error, InputError):
-            raise
+                raise ValueError("it holds a single array")
+            with archive:
+                return {name: archive[name] for name in archive.files}
+    except broken as error:
         raise InputError(f"{path} is truncated or no .npz archive: {error}") from error
 
 
