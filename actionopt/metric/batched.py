@@ -75,8 +75,8 @@ class _Stack:
 
     def __init__(self, block: Block, nodes: int) -> None:
         self.weights = block.weights
-        self.root = np.sqrt(block.mass)[:, None]
-        rows = block.matrix() / self.root[:, 0]
+        self.root = block.root[:, None]
+        rows = block.matrix()
         self.rows = np.broadcast_to(rows, (nodes, *rows.shape[-2:]))
         self.finite = np.isfinite(self.rows).all(axis=(-1, -2))
         if not self.finite.all():
@@ -89,7 +89,7 @@ class _Stack:
         if size <= rank:
             return np.linalg.inv(np.eye(size) + transposed @ self.rows), None
         lower = np.linalg.cholesky(np.eye(rank) + self.rows @ transposed)
-        update = np.linalg.solve(lower, self.rows)
+        update = np.linalg.inv(lower) @ self.rows
         if size <= 2 * rank:
             return np.eye(size) - update.swapaxes(-1, -2) @ update, None
         return None, update

@@ -15,7 +15,7 @@ from actionopt.problem import Problem
 
 @dataclass(frozen=True)
 class Block:
-    """A diagonal plus pulled-back rows.
+    """`G = R (I + K^T K) R` with R the square root of the mass and K the rows scaled by its inverse.
 
     Attributes
     ----------
@@ -23,20 +23,21 @@ class Block:
         The module, in tables and messages.
     weights : slice
         Where the block lies in the flat vector of weights.
-    mass : array (size,)
-        Diagonal D.
+    root : array (size,)
+        R, square root of the mass.
     rows : sequence of Rows
         Pieces of K side by side; together they have as many columns as the block.
     """
 
     label: str
     weights: slice
-    mass: np.ndarray
+    root: np.ndarray
     rows: Sequence[Rows]
 
     @property
     def size(self) -> int:
-        return len(self.mass)
+        """Number of weights."""
+        return len(self.root)
 
     @property
     def rank(self) -> int:
@@ -51,21 +52,24 @@ class Block:
 
     def product(self, v: np.ndarray) -> np.ndarray:
         """Return `G v (..., size)`."""
-        return self.mass * v + self.pull(self.push(v)) if self.rank else self.mass * v
+        scaled = self.root * v
+        return self.root * (scaled + self.pull(self.push(scaled))) if self.rank else self.root * scaled
 
     def push(self, v: np.ndarray) -> np.ndarray:
         """Return `K v (..., m, B)`."""
-        return _sum([piece.product(v[..., cut]) for piece, cut in zip(self.rows, self.columns, strict=True)])
+        return total([piece.push(v[..., cut]) for piece, cut in zip(self.rows, self.columns, strict=True)])
 
     def pull(self, c: np.ndarray) -> np.ndarray:
         """Return `K^T c (..., size)`."""
-        pieces = [piece.transposed(c) for piece in self.rows]
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1)
+        return _joined([piece.pull(c) for piece in self.rows])
 
-    def dual(self) -> np.ndarray:
-        """Return `K D^{-1} K^T (..., r, r)`: the sum of the pieces' Grams."""
-        inverse = 1.0 / self.mass
-        return _sum([piece.gram(inverse[cut]) for piece, cut in zip(self.rows, self.columns, strict=True)])
+    def pull_push(self, c: np.ndarray) -> np.ndarray:
+        """Return `K K^T c (..., m, B)`."""
+        return total([piece.pull_push(c) for piece in self.rows])
+
+    def gram(self) -> np.ndarray:
+        """Return `K K^T (..., r, r)`: the sum of the pieces' Grams."""
+        return total([piece.gram() for piece in self.rows])
 
     def normal(self) -> np.ndarray:
         """Return `K^T K (..., size, size)`; several pieces are multiplied out for it."""
@@ -76,28 +80,54 @@ class Block:
 
     def matrix(self) -> np.ndarray:
         """Return `K (..., r, size)`."""
-        pieces = [piece.matrix() for piece in self.rows]
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1)
+        return _joined([piece.matrix() for piece in self.rows])
+
+    def dense(self) -> np.ndarray:
+        """Return `G (..., size, size)`."""
+        if not self.rank:
+            return np.diag(self.root**2)
+        return self.root[:, None] * (np.eye(self.size) + self.normal()) * self.root
 
 
 def metric_blocks(problem: Problem, w: np.ndarray, *, joint: bool, check: bool = True) -> list[Block]:
     """Return the blocks of the metric at weights `w (..., n)`: one a module that has weights, or one for all.
+
+    Parameters
+    ----------
+    problem : Problem
+    w : array (..., n)
+    joint : bool
+        One block for all modules.
+    check : bool
+        Whether outputs that are not finite are an error, or give rows that are NaN.
 
     Raises
     ------
     InputError
         Naming the module whose output is not finite, or what is wrong with the output metric.
     """
-    rows = pulled_rows(problem, w, check)
-    parts = list(zip(problem.labels, problem.slices, rows, strict=True))
-    if joint:
-        everything = [piece for _, _, pieces in parts for piece in pieces]
-        return [Block("all modules", slice(0, problem.size), problem.mass, everything)] if everything else []
-    return [Block(label, cut, problem.mass[cut], pieces) for label, cut, pieces in parts if pieces]
+    root = np.sqrt(problem.mass)
+    parts = []
+    for label, cut, rows in zip(problem.labels, problem.slices, pulled_rows(problem, w, check), strict=True):
+        if rows:
+            block = Block(label, cut, root[cut], rows)
+            scaled = [piece.scaled(1.0 / block.root[own]) for piece, own in zip(rows, block.columns, strict=True)]
+            parts.append(Block(label, cut, block.root, scaled))
+    if joint and parts:
+        return [Block("all modules", slice(0, problem.size), root, [piece for part in parts for piece in part.rows])]
+    return parts
 
 
-def _sum(terms: list[np.ndarray]) -> np.ndarray:
-    total = terms[0]
+def total(terms: list[np.ndarray]) -> np.ndarray:
+    """Add arrays up, in the memory of the first, which must be a temporary."""
+    first = terms[0]
     for term in terms[1:]:
-        total = total + term
-    return total
+        first = np.add(first, term, out=first) if first.shape == term.shape else first + term
+    return first
+
+
+def _joined(pieces: list[np.ndarray]) -> np.ndarray:
+    if len(pieces) == 1:
+        return pieces[0]
+    lead = np.broadcast_shapes(*(piece.shape[:-1] for piece in pieces))
+    return np.concatenate([np.broadcast_to(piece, (*lead, piece.shape[-1])) for piece in pieces], axis=-1)

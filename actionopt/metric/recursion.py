@@ -108,7 +108,7 @@ def _pull_dense(
     slope = module.slope(NUMPY, w, z, out)
     delta = rows if slope is None else rows * slope[..., None, :, :]
     matrix = module.parameters(NUMPY, w)[0]
-    return [DenseRows(delta, z, module.bias)], delta @ matrix[..., None, :, :]
+    return [DenseRows(delta, z, 1.0 if module.bias else None)], delta @ matrix[..., None, :, :]
 
 
 def _pull_chain(

@@ -1,38 +1,61 @@
 """Rows of K, the output metric's factor pulled back to weights, in the form that each kind of module gives them.
 
-`K_b = S_b B_b` for sample b has m rows; with its mean over the batch, `G = D + K^T K` where K stacks the r = m B rows
-`K_b / sqrt(B)`. Leading axes are the nodes of a trajectory. Rows are ordered `(m, B)`.
+`K_b = S_b B_b` for sample b has m rows; with the mean over the batch, `G = D + K^T K` where K stacks the r = m B rows
+`K_b / sqrt(B)`. Rows are ordered `(m, B)`; leading axes are the nodes of a trajectory. `scaled` turns K into
+`K D^{-1/2}`, so that all that is solved with has eigenvalues of at least one.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 
 class Rows(ABC):
-    """Some columns of K: the rows' derivatives along the weights of one module."""
+    """Some columns of K: the derivatives of its rows along the weights of one module."""
 
-    size: int
-    count: int
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """`(m, B, number of weights)`."""
+
+    @property
+    def count(self) -> int:
+        """Number of rows r = m B."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return self.shape[2]
 
     @abstractmethod
-    def product(self, v: np.ndarray) -> np.ndarray:
-        """Return `K v (..., m, B)` for weights' tangents `v (..., size)`."""
+    def scaled(self, factor: np.ndarray) -> Rows:
+        """Return the rows with weight i's column multiplied by `factor[i]`, `(size,)`, positive."""
 
     @abstractmethod
-    def transposed(self, c: np.ndarray) -> np.ndarray:
+    def push(self, v: np.ndarray) -> np.ndarray:
+        """Return `K v (..., m, B)` for a tangent of the weights `v (..., size)`."""
+
+    @abstractmethod
+    def pull(self, c: np.ndarray) -> np.ndarray:
         """Return `K^T c (..., size)` for `c (..., m, B)`."""
 
-    @abstractmethod
-    def gram(self, inverse_mass: np.ndarray) -> np.ndarray:
-        """Return `K D^{-1} K^T (..., r, r)` for the diagonal `D^{-1} (size,)`."""
+    def pull_push(self, c: np.ndarray) -> np.ndarray:
+        """Return `K K^T c (..., m, B)`."""
+        return self.push(self.pull(c))
 
     @abstractmethod
+    def gram(self) -> np.ndarray:
+        """Return `K K^T (..., r, r)`."""
+
     def normal(self) -> np.ndarray:
         """Return `K^T K (..., size, size)`."""
+        matrix = self.matrix()
+        return matrix.swapaxes(-1, -2) @ matrix
 
     @abstractmethod
     def matrix(self) -> np.ndarray:
@@ -46,27 +69,22 @@ class PlainRows(Rows):
     values: np.ndarray
 
     @property
-    def size(self) -> int:
-        return self.values.shape[-1]
+    def shape(self) -> tuple[int, int, int]:
+        return self.values.shape[-3:]
 
-    @property
-    def count(self) -> int:
-        return self.values.shape[-3] * self.values.shape[-2]
+    def scaled(self, factor: np.ndarray) -> Rows:
+        return PlainRows(self.values * factor)
 
-    def product(self, v: np.ndarray) -> np.ndarray:
-        return (self.values @ v[..., None, :, None])[..., 0]
+    def push(self, v: np.ndarray) -> np.ndarray:
+        flat = self.matrix() @ v[..., None]
+        return flat.reshape(*flat.shape[:-2], *self.shape[:2])
 
-    def transposed(self, c: np.ndarray) -> np.ndarray:
-        flat = c.reshape(*c.shape[:-2], 1, self.count)
-        return (flat @ self.matrix())[..., 0, :]
+    def pull(self, c: np.ndarray) -> np.ndarray:
+        return (c.reshape(*c.shape[:-2], 1, self.count) @ self.matrix())[..., 0, :]
 
-    def gram(self, inverse_mass: np.ndarray) -> np.ndarray:
-        scaled = self.matrix() * np.sqrt(inverse_mass)
-        return scaled @ scaled.swapaxes(-1, -2)
-
-    def normal(self) -> np.ndarray:
+    def gram(self) -> np.ndarray:
         matrix = self.matrix()
-        return matrix.swapaxes(-1, -2) @ matrix
+        return matrix @ matrix.swapaxes(-1, -2)
 
     def matrix(self) -> np.ndarray:
         return self.values.reshape(*self.values.shape[:-3], self.count, self.size)
@@ -74,7 +92,7 @@ class PlainRows(Rows):
 
 @dataclass(frozen=True)
 class DenseRows(Rows):
-    """Rows of a dense layer, `delta (x) [z, 1]` with the weights ordered `[W row by row, b]`; never multiplied out.
+    """Rows of a dense layer, `delta (x) [z, offset]` for weights `[W row by row, b]`; never multiplied out.
 
     Attributes
     ----------
@@ -82,83 +100,139 @@ class DenseRows(Rows):
         The rows at the affine map's output, divided by sqrt(B).
     z : array (..., B, in)
         The layer's inputs.
-    bias : bool
-        Whether there is an offset.
+    offset : float or None
+        The input of the offset b, one unless scaled; None for a layer without.
+
+    Notes
+    -----
+    `(K K^T)[(i, b), (j, c)] = (delta_ib . delta_jc) (z_b . z_c + offset^2)`: the Hadamard product of two small Grams.
     """
 
     delta: np.ndarray
     z: np.ndarray
-    bias: bool
+    offset: float | None
 
     @property
-    def size(self) -> int:
-        return self.delta.shape[-1] * (self.z.shape[-1] + self.bias)
-
-    @property
-    def count(self) -> int:
-        return self.delta.shape[-3] * self.delta.shape[-2]
-
-    def product(self, v: np.ndarray) -> np.ndarray:
-        matrix, offset = self._split(v)
-        moved = self.z @ matrix.swapaxes(-1, -2)
-        if self.bias:
-            moved = moved + offset[..., None, :]
-        return np.einsum("...ibo,...bo->...ib", self.delta, moved)
-
-    def transposed(self, c: np.ndarray) -> np.ndarray:
-        weighted = np.einsum("...ibo,...ib->...bo", self.delta, c)
-        matrix = weighted.swapaxes(-1, -2) @ self.z
-        flat = matrix.reshape(*matrix.shape[:-2], -1)
-        return np.concatenate([flat, weighted.sum(axis=-2)], axis=-1) if self.bias else flat
-
-    def gram(self, inverse_mass: np.ndarray) -> np.ndarray:
+    def shape(self) -> tuple[int, int, int]:
         m, samples, out = self.delta.shape[-3:]
-        delta = self.delta.reshape(*self.delta.shape[:-3], m * samples, out)
-        total = 0.0
-        for left, right, offset in self._separated(inverse_mass):
-            scaled, inputs = delta[..., left.nonzero()[0]] * np.sqrt(left[left > 0]), self.z * np.sqrt(right)
-            outer = scaled @ scaled.swapaxes(-1, -2)
-            blocks = outer.reshape(*outer.shape[:-2], m, samples, m, samples)
-            blocks *= (inputs @ inputs.swapaxes(-1, -2) + offset)[..., None, :, None, :]
-            total = outer if np.isscalar(total) else np.add(total, outer, out=total)
-        return total
+        return m, samples, out * (self.z.shape[-1] + (self.offset is not None))
+
+    def scaled(self, factor: np.ndarray) -> Rows:
+        matrix, offset = self.split(factor)
+        table = matrix if self.offset is None else np.concatenate([matrix, offset[:, None]], axis=1)
+        left, right = table[:, 0], table[0] / table[0, 0]
+        if not (abs(left[:, None] * right - table) <= 1e-14 * table).all():
+            return ScaledDenseRows(self, factor)
+        width = self.z.shape[-1]
+        offset_there = None if self.offset is None else self.offset * float(right[-1])
+        return replace(self, delta=self.delta * left, z=self.z * right[:width], offset=offset_there)
+
+    def push(self, v: np.ndarray) -> np.ndarray:
+        matrix, offset = self.split(v)
+        moved = self.z @ matrix.swapaxes(-1, -2)
+        if self.offset is not None:
+            moved += self.offset * offset[..., None, :]
+        return self._to_rows(moved)
+
+    def pull(self, c: np.ndarray) -> np.ndarray:
+        covector = self._from_rows(c)
+        matrix = covector.swapaxes(-1, -2) @ self.z
+        flat = matrix.reshape(*matrix.shape[:-2], -1)
+        if self.offset is None:
+            return flat
+        return np.concatenate([flat, self.offset * covector.sum(axis=-2)], axis=-1)
+
+    def pull_push(self, c: np.ndarray) -> np.ndarray:
+        if self.z.shape[-2] > 2 * self.z.shape[-1]:  # more samples than the two products with the weights cost
+            return self.push(self.pull(c))
+        return self._to_rows(self.inputs_gram @ self._from_rows(c))
+
+    def gram(self) -> np.ndarray:
+        m, samples, out = self.delta.shape[-3:]
+        flat = self.delta.reshape(*self.delta.shape[:-3], m * samples, out)
+        outer = flat @ flat.swapaxes(-1, -2)
+        blocks = outer.reshape(*outer.shape[:-2], m, samples, m, samples)
+        blocks *= self.inputs_gram[..., None, :, None, :]
+        return outer
+
+    @cached_property
+    def inputs_gram(self) -> np.ndarray:
+        """`z_b . z_c + offset^2`, `(..., B, B)`."""
+        return self.z @ self.z.swapaxes(-1, -2) + (self.offset or 0.0) ** 2
 
     def normal(self) -> np.ndarray:
-        out, columns = self.delta.shape[-1], self.z.shape[-1] + self.bias
-        inputs = np.concatenate([self.z, np.ones((*self.z.shape[:-1], 1))], axis=-1) if self.bias else self.z
+        """Return `K^T K`: one m times smaller product for each pair of outputs than K itself would take."""
+        inputs, out = self._all_inputs(), self.delta.shape[-1]
         metrics = np.einsum("...ibj,...ibk->...jkb", self.delta, self.delta)
-        blocks = (metrics[..., None, :] * inputs.swapaxes(-1, -2)[..., None, None, :, :]) @ inputs[
-            ..., None, None, :, :
-        ]
-        blocks = blocks.swapaxes(-2, -3)  # (..., out, columns, out, columns)
-        order = self._order(out, columns)
-        return blocks.reshape(*blocks.shape[:-4], out * columns, out * columns)[..., order[:, None], order]
+        weighted = metrics[..., None, :] * inputs.swapaxes(-1, -2)[..., None, None, :, :]
+        blocks = (weighted @ inputs[..., None, None, :, :]).swapaxes(-2, -3)  # (..., out, columns, out, columns)
+        order = self._order()
+        size = len(order)
+        return blocks.reshape(*blocks.shape[:-4], size, size)[..., order[:, None], order] if out else blocks
 
     def matrix(self) -> np.ndarray:
         outer = self.delta[..., :, None] * self.z[..., None, :, None, :]
-        flat = outer.reshape(*outer.shape[:-2], -1)
-        rows = np.concatenate([flat, self.delta], axis=-1) if self.bias else flat
+        rows = outer.reshape(*outer.shape[:-2], -1)
+        if self.offset is not None:
+            rows = np.concatenate([rows, self.offset * self.delta], axis=-1)
         return rows.reshape(*rows.shape[:-3], self.count, self.size)
 
-    def _split(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def split(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Take `v (..., size)` apart: the matrix `(..., out, in)` and the offsets `(..., out or 0)`."""
         out, width = self.delta.shape[-1], self.z.shape[-1]
         return v[..., : out * width].reshape(*v.shape[:-1], out, width), v[..., out * width :]
 
-    def _separated(self, inverse_mass: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, float]]:
-        """Write `D^{-1}`, as a matrix (out, in) and an offset (out,), as a sum of outer products left x [right, offset].
+    def _to_rows(self, moved: np.ndarray) -> np.ndarray:
+        return np.einsum("...ibo,...bo->...ib", self.delta, moved)
 
-        One term where the mass is one number a layer (or a matrix of rank one), else one an output.
-        """
-        matrix, offset = self._split(inverse_mass)
-        table = np.concatenate([matrix, offset[:, None]], axis=1) if self.bias else matrix
-        tails = (lambda row: (row[:-1], float(row[-1]))) if self.bias else (lambda row: (row, 0.0))
-        left, right = table[:, 0], table[0] / table[0, 0]
-        if np.allclose(left[:, None] * right, table, rtol=1e-14, atol=0.0):
-            return [(left, *tails(right))]
-        return [(unit, *tails(row)) for unit, row in zip(np.eye(len(table)), table, strict=True)]
+    def _from_rows(self, c: np.ndarray) -> np.ndarray:
+        return np.einsum("...ibo,...ib->...bo", self.delta, c)
 
-    def _order(self, out: int, columns: int) -> np.ndarray:
-        """Return where the weights `[W row by row, b]` lie in a table (out, [in, 1])."""
-        table = np.arange(out * columns).reshape(out, columns)
-        width = self.z.shape[-1]
+    def _all_inputs(self) -> np.ndarray:
+        if self.offset is None:
+            return self.z
+        return np.concatenate([self.z, np.full((*self.z.shape[:-1], 1), self.offset)], axis=-1)
+
+    def _order(self) -> np.ndarray:
+        """Return where the weights `[W row by row, b]` lie in a table (out, [in, offset])."""
+        out, width = self.delta.shape[-1], self.z.shape[-1]
+        table = np.arange(out * (width + (self.offset is not None))).reshape(out, -1)
         return np.concatenate([table[:, :width].ravel(), table[:, width:].ravel()])
+
+
+@dataclass(frozen=True)
+class ScaledDenseRows(Rows):
+    """Rows of a dense layer whose columns are scaled without structure, `rows diag(factor)`: a mass for each weight."""
+
+    rows: DenseRows
+    factor: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.rows.shape
+
+    def scaled(self, factor: np.ndarray) -> Rows:
+        return self.rows.scaled(self.factor * factor)
+
+    def push(self, v: np.ndarray) -> np.ndarray:
+        return self.rows.push(v * self.factor)
+
+    def pull(self, c: np.ndarray) -> np.ndarray:
+        return self.rows.pull(c) * self.factor
+
+    def gram(self) -> np.ndarray:
+        """Return `K K^T` as a sum over outputs, each with its own Gram of the scaled inputs: K is not formed here either."""
+        matrix, offset = self.rows.split(self.factor)
+        total = 0.0
+        for output, weights in enumerate(matrix):
+            part = replace(self.rows, delta=self.rows.delta[..., output, None], z=self.rows.z * weights)
+            if self.rows.offset is not None:
+                part = replace(part, offset=self.rows.offset * float(offset[output]))
+            total = total + part.gram()
+        return total
+
+    def normal(self) -> np.ndarray:
+        return self.factor[:, None] * self.rows.normal() * self.factor
+
+    def matrix(self) -> np.ndarray:
+        return self.rows.matrix() * self.factor

@@ -78,7 +78,7 @@ def make_problem(
     mass: Any = None,
     **options: Any,
 ) -> ao.Problem:
-    """Build a chain from three features to three with the module of that name of `tests.modules.cases` in the middle."""
+    """Build a chain from three features to three, with a module of `tests.modules.cases` in the middle."""
     rng = np.random.default_rng(7)
     modules = [ao.Dense(3, 3, "tanh", name="first"), CASES[module], ao.Dense(3, 3, name="last")]
     size = sum(part.weight_size for part in modules)
