@@ -43,7 +43,7 @@ def read_onnx(path: str | Path, in_size: int) -> tuple[Module, ...]:
     if len(inputs) != 1 or len(graph.output) != 1:
         raise InputError(f"{path}: expected one input and one output, got {len(inputs)} and {len(graph.output)}")
     steps = _steps(path, model, inputs[0].name, constants)
-    modules = modules_of(steps, in_size, len(inputs[0].type.tensor_type.shape.dim))
+    modules = modules_of(steps, in_size, [extent.dim_value for extent in inputs[0].type.tensor_type.shape.dim])
     if not modules:
         raise InputError(f"{path}: the graph has no layer, its output is its input")
     return modules
@@ -72,11 +72,7 @@ def _constants(graph: Any) -> dict[str, np.ndarray]:
 
 
 def _steps(path: Path, model: Any, start: str, constants: dict[str, np.ndarray]) -> tuple[Step, ...]:
-    """Follow the graph from input to output.
-
-    Each value is the path of steps that leads to it from the input. Where two meet in a sum, the shorter must be the
-    beginning of the longer: what lies between is a residual module.
-    """
+    """Follow the graph from input to output: each value is the path of steps that leads to it from the input."""
     paths: dict[str, tuple[Step, ...]] = {start: ()}
     for node in _needed(model.graph):
         step = Step(node, constants)
@@ -86,19 +82,33 @@ def _steps(path: Path, model: Any, start: str, constants: dict[str, np.ndarray])
         if not data and (node.input or node.op_type == "Constant"):
             _fold(model, step, constants)
             continue
-        if len(data) == 1:
-            paths[node.output[0]] = (*paths[data[0]], step)
-        elif len(data) == 2 and node.op_type == "Add":
-            short, long = sorted((paths[name] for name in data), key=len)
-            if long[: len(short)] != short or len(long) == len(short):
-                raise step.unsupported("its two branches do not make a skip connection x + f(x)")
-            paths[node.output[0]] = (*short, step.around(long[len(short) :]))
-        else:
-            raise step.unsupported("from_onnx reads chains of layers and skip connections x + f(x)")
+        taken = [paths[name] for name in data]
+        paths[node.output[0]] = (*taken[0], step) if len(taken) == 1 else _joined(step, taken)
     output = model.graph.output[0].name
     if output not in paths:
         raise InputError(f"{path}: the output {output!r} does not depend on the input {start!r}")
     return paths[output]
+
+
+def _joined(step: Step, paths: list[tuple[Step, ...]]) -> tuple[Step, ...]:
+    """Return the path to a node that takes several values."""
+    kind = step.node.op_type
+    if kind == "Add" and len(paths) == 2:
+        short, long = sorted(paths, key=len)
+        if len(short) < len(long) and long[: len(short)] == short:
+            return (*short, step.around(long[len(short) :]))
+        raise step.unsupported("its two branches do not make a skip connection x + f(x)")
+    if kind == "Where" and len(paths) == 3 and _guards_softplus(*paths):
+        return paths[2]
+    raise step.unsupported("from_onnx reads chains of layers and skip connections x + f(x)")
+
+
+def _guards_softplus(condition: tuple[Step, ...], x: tuple[Step, ...], y: tuple[Step, ...]) -> bool:
+    """Whether the paths are those of `x > threshold`, x and softplus(x), as PyTorch writes its softplus."""
+    if not (condition and y and condition[:-1] == x == y[:-1] and condition[-1].node.op_type == "Greater"):
+        return False
+    threshold = condition[-1].constant(1)
+    return y[-1].node.op_type == "Softplus" and threshold is not None and threshold.min() >= 15.0
 
 
 def _needed(graph: Any) -> Sequence[Any]:

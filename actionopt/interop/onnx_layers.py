@@ -59,11 +59,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a value lies in memory: features of a sample, number of axes, and whether samples come first."""
+    """How a value lies in memory.
+
+    Features of a sample, number of axes, whether samples come first, and how many samples the file was written for.
+    """
 
     size: int
     rank: int
     samples_first: bool
+    samples: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,15 +83,15 @@ class Affine:
 Layers = tuple[Affine | Module, ...]
 
 
-def modules_of(steps: Sequence[Step], size: int, rank: int) -> tuple[Module, ...]:
-    """Translate the steps from the graph's input, which has `rank` axes and `size` features, to modules.
+def modules_of(steps: Sequence[Step], size: int, shape: Sequence[int]) -> tuple[Module, ...]:
+    """Translate the steps from the graph's input, of `size` features and a shape with 0 for open extents, to modules.
 
     Raises
     ------
     InputError
         Naming the node that is not supported, or that does not fit the size of its input.
     """
-    layers, layout = _translate(steps, Layout(size, rank, _samples_first(steps)))
+    layers, layout = _translate(steps, Layout(size, len(shape), _samples_first(steps), shape[0] if shape else 0))
     if layout.rank > 2:
         raise InputError(f"the output of the ONNX graph has {layout.rank} axes, expected samples and features")
     return _modules(layers)
@@ -157,7 +161,7 @@ def _gemm(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
     samples_first = left is None
     _check_orientation(step, layout, samples_first != data_transposed)
     affine = _affine(step, step.attribute("alpha", 1.0) * matrix.astype(float), layout.size)
-    after = Layout(len(affine.matrix), 2, samples_first)
+    after = replace(layout, size=len(affine.matrix), samples_first=samples_first)
     offset = step.constant(2)
     if offset is not None:
         affine = replace(affine, offset=step.attribute("beta", 1.0) * _offset(step, offset, after))
@@ -174,7 +178,7 @@ def _matmul(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]
     samples_first = left is None
     _check_orientation(step, layout, samples_first)
     affine = _affine(step, (factor.T if samples_first else factor).astype(float), layout.size)
-    return (*layers, affine), Layout(len(affine.matrix), layout.rank, samples_first)
+    return (*layers, affine), replace(layout, size=len(affine.matrix))
 
 
 def _affine(step: Step, matrix: np.ndarray, size: int) -> Affine:
@@ -226,10 +230,11 @@ def _flatten(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout
 def _reshape(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
     shape = step.constant(1)
     target = [] if shape is None else [int(extent) for extent in shape]
-    if not layout.samples_first or target not in ([0, -1], [-1, layout.size], [0, layout.size]):
-        raise step.unsupported(
-            f"expected the shape [-1, {layout.size}], which keeps the samples, got {target or 'data'}"
-        )
+    size, samples = layout.size, layout.samples
+    kept = ([0, -1], [-1, size], [0, size], [samples, -1], [samples, size])
+    if not layout.samples_first or target not in kept:
+        got = "data" if shape is None else target
+        raise step.unsupported(f"expected the shape [-1, {size}], which keeps the samples, got {got}")
     return layers, replace(layout, rank=2)
 
 

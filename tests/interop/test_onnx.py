@@ -17,6 +17,8 @@ from tests.interop.onnx_models import evaluate, model, node, saved
 RNG = np.random.default_rng(3)
 W1, B1 = RNG.standard_normal((4, 3)), RNG.standard_normal(3)
 W2, B2 = RNG.standard_normal((3, 2)), RNG.standard_normal(2)
+GEMM = node("Gemm", "x", "W", "b", out="h")
+CONSTANTS = {"W": W1, "b": B1}
 X, Y = RNG.standard_normal((5, 4)), RNG.standard_normal((5, 2))
 
 
@@ -127,6 +129,31 @@ def test_images_are_flattened(tmp_path: Path, arrange: str) -> None:
     np.testing.assert_allclose(problem.outputs(problem.initial_weights()), expected, rtol=1e-14, atol=1e-14)
 
 
+def guarded_softplus(threshold: float) -> Any:
+    nodes = [
+        GEMM,
+        node("Softplus", "h", out="s"),
+        node("Greater", "h", "t", out="g"),
+        node("Where", "g", "h", "s", out="y"),
+    ]
+    return model(nodes, {**CONSTANTS, "t": np.array(threshold)})
+
+
+def test_softplus_as_pytorch_writes_it(tmp_path: Path) -> None:
+    (module,) = same_outputs(guarded_softplus(20.0), tmp_path).modules
+    assert module.activation == "softplus"
+    rejected(guarded_softplus(1.0), tmp_path, r"'Where y_node'.*reads chains")
+
+
+def test_a_file_written_for_a_number_of_samples_takes_others(tmp_path: Path) -> None:
+    nodes = [node("Reshape", "x", "shape", out="f"), node("Gemm", "f", "W", "b", out="y")]
+    proto = model(nodes, {**CONSTANTS, "shape": np.array([7, 4])}, shape=(7, 2, 2))
+    inputs = np.random.default_rng(0).standard_normal((7, 4))
+    expected = evaluate(proto, inputs.reshape(7, 2, 2))
+    problem = ao.Problem.from_onnx(saved(proto, tmp_path), inputs[:5], np.zeros((5, 3)), ao.SquaredError())
+    np.testing.assert_allclose(problem.outputs(problem.initial_weights()), expected[:5], rtol=1e-14, atol=1e-14)
+
+
 def test_constants_are_folded_in_and_unused_nodes_left_out(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Constant", [], ["half"], value_float=0.5),
@@ -203,10 +230,6 @@ def test_read_networks_pass_every_check_of_the_package(tmp_path: Path) -> None:
 
 
 # -- what is refused, by name --------------------------------------------------------------------------------------
-
-
-GEMM = node("Gemm", "x", "W", "b", out="h")
-CONSTANTS = {"W": W1, "b": B1}
 
 
 @pytest.mark.parametrize(
