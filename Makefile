@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # NumPy and SciPy each bring an OpenBLAS; two thread pools on few cores slow small products down several times
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint types format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.with-problems
@@ -20,12 +20,15 @@ lint: $(VENV)/.with-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+types: $(VENV)/.with-dev
+	$(BIN)/mypy
+
 format: $(VENV)/.with-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf out build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # a stamp an extra: installing again only when the requirements change
 $(VENV)/.with-%: setup.cfg pyproject.toml | $(BIN)/python

@@ -72,7 +72,7 @@ class Problem:
         loss: Loss,
         *,
         mass: Any = 1.0,
-        output_metric: str | Callable | None = "fisher",
+        output_metric: str | Callable[..., Any] | None = "fisher",
         weight_decay: float = 0.0,
         name: str | None = None,
     ) -> None:
@@ -222,7 +222,7 @@ class Problem:
         return adjoints(self, w).gradient
 
 
-def _weight_decay(value: float) -> float:
+def _weight_decay(value: Any) -> float:
     if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value) and value >= 0):
         raise InputError(f"weight_decay must be a finite number >= 0, got {value!r}")
     return float(value)

@@ -11,11 +11,12 @@ from actionopt.errors import InputError
 from actionopt.losses import Loss
 from actionopt.modules import Module
 from actionopt.ops import CASADI
+from actionopt.ops.base import Array
 
 SCALAR_LIMIT = 400  # weights below which scalar graphs (SX) build and run faster than matrix graphs (MX)
 
 
-def symbol(name: str, size: int, scalar: bool) -> ca.SX | ca.MX:
+def symbol(name: str, size: int, scalar: bool) -> Array:
     """Return a column of symbols, scalar (SX) or matrix valued (MX)."""
     return (ca.SX if scalar else ca.MX).sym(name, size)
 

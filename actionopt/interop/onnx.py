@@ -136,7 +136,7 @@ def _fold(model: Any, step: Step, constants: dict[str, np.ndarray]) -> None:
     graph = helper.make_graph([node], "constant", inputs, outputs)
     try:
         single = helper.make_model(graph, opset_imports=model.opset_import)
-        values = ReferenceEvaluator(single).run(None, feeds)
+        values: Any = ReferenceEvaluator(single).run(None, feeds)
     except Exception as error:  # the evaluator raises whatever its operators raise
         raise step.unsupported(f"it cannot be evaluated on its constants: {error}") from error
     constants.update(zip(node.output, values, strict=True))
