@@ -145,7 +145,13 @@ class CustomLoss(Loss):
 
     def value(self, ops: Ops, y: Array, target: Array) -> Array:
         out = self.formula(ops, y, target)
-        return ops.sum(out) if ops.rank(out) == ops.rank(y) else out
+        if ops.rank(out) != ops.rank(y):
+            return out
+        if ops.size(out) != 1:
+            raise InputError(
+                f"{self.name}: value returned {ops.size(out)} numbers a sample, expected one; ops.sum adds them"
+            )
+        return ops.sum(out)
 
 
 def as_samples(what: str, values: Any) -> np.ndarray:
