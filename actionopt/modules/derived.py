@@ -1,8 +1,7 @@
-"""Reverse-mode products of formulas that only have a forward, by autograd, batched.
+"""Reverse-mode products of formulas that only have a forward, batched, in any namespace.
 
-On duals the reverse pass is differentiated as well: the pairing of an adjoint with the output is a polynomial in
-the infinitesimals, and the derivative of its top coefficient with respect to each coefficient of an input gives the
-coefficients of the pulled-back adjoint, in reverse order. So one trace of `forward` serves every order.
+The formula runs once with recorded tangents; the adjoint is pulled back through the record. On duals the record's
+coefficients are duals, so the pulled-back adjoints carry their own derivatives.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from actionopt.ops import TRACED, DualOps, Ops
+from actionopt.ops import DualOps, LinearOps, Ops
 from actionopt.ops.base import Array
+from actionopt.ops.linear import lengths_of, plain
 
 
 def pull_back(
@@ -43,52 +43,24 @@ def pull_back(
     -------
     list of arrays of `ops`, one an input
     """
-    from autograd import grad
-
-    coefficients = [_coefficients(ops, x) for x in inputs]
-    ones: list[Array | None] = [None] * (len(coefficients[0]) - 1) + [np.float64(1.0)]
-    cotangents = ones if adjoint is None else _coefficients(ops, adjoint)[::-1]
-    lead = np.broadcast_shapes(
-        *(c.shape[:-rank] for cs, rank in zip(coefficients, ranks, strict=True) for c in cs if c is not None),
-        *(c.shape[: -max(ranks)] for c in cotangents if c is not None),
-    )
-    flat = [[_spread(c, cs[0], lead, rank) for c in cs] for cs, rank in zip(coefficients, ranks, strict=True)]
-    traced = _traced(ops)
-
-    def pairing(flat: list[list[Array]]) -> Array:
-        out = _coefficients(traced, forward(traced, *[_assemble(traced, cs) for cs in flat]))
-        total = 0.0 * flat[0][0].sum()  # keeps the trace where the output is constant
-        for cotangent, part in zip(cotangents, out, strict=True):
-            if cotangent is not None and part is not None:
-                total = total + (cotangent * part).sum()
-        return total
-
-    return [_assemble(ops, cs[::-1]) for cs in grad(pairing)(flat)]
+    linear = LinearOps(ops)
+    duals = DualOps(linear)
+    variables = [linear.variable(lengths_of(x)[-rank:]) for x, rank in zip(inputs, ranks, strict=True)]
+    pairs = zip(inputs, variables, strict=True)
+    value, tangent = duals.parts(forward(duals, *[duals.dual(x, variable) for x, variable in pairs]))
+    adjoint = np.ones(np.shape(plain(value))) if adjoint is None else adjoint
+    pulled = [None] * len(inputs) if tangent is None else linear.transposed(tangent, adjoint, variables)
+    return [
+        _constant(ops, _zero(x, rank, adjoint)) if found is None else found
+        for x, rank, found in zip(inputs, ranks, pulled, strict=True)
+    ]
 
 
-def _spread(coefficient: Array | None, value: Array, lead: tuple[int, ...], rank: int) -> Array:
-    shape = (*lead, *value.shape[-rank:])
-    return np.zeros(shape) if coefficient is None else np.array(np.broadcast_to(coefficient, shape))
+def _zero(x: Array, rank: int, adjoint: Array) -> np.ndarray:
+    """Return the adjoint of an input that the output does not depend on."""
+    x, adjoint = plain(x), plain(adjoint)
+    return np.zeros((*np.broadcast_shapes(x.shape[:-rank], adjoint.shape[:-2]), *x.shape[-rank:]))
 
 
-def _coefficients(ops: Ops, x: Array) -> list[Array | None]:
-    """Flatten nested duals to the coefficients of the products of infinitesimals, in binary order."""
-    if not isinstance(ops, DualOps):
-        return [x]
-    if x is None:
-        return [None] * (2**ops.level)
-    value, tangent = ops.parts(x)
-    half = 2 ** (ops.level - 1)
-    return _coefficients(ops.inner, value) + ([None] * half if tangent is None else _coefficients(ops.inner, tangent))
-
-
-def _assemble(ops: Ops, coefficients: list[Array]) -> Array:
-    if not isinstance(ops, DualOps):
-        return coefficients[0]
-    half = len(coefficients) // 2
-    return ops.dual(_assemble(ops.inner, coefficients[:half]), _assemble(ops.inner, coefficients[half:]))
-
-
-def _traced(ops: Ops) -> Ops:
-    """Return the twin of `ops` on autograd's NumPy."""
-    return DualOps(_traced(ops.inner)) if isinstance(ops, DualOps) else TRACED
+def _constant(ops: Ops, x: np.ndarray) -> Array:
+    return ops.dual(_constant(ops.inner, x), None) if isinstance(ops, DualOps) else x

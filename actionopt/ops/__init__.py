@@ -1,13 +1,14 @@
-"""Array namespaces: one formula, evaluated on NumPy batches, traced by autograd, differentiated, or symbolic.
+"""Array namespaces: one formula, evaluated on NumPy batches, differentiated, recorded, or symbolic.
 
 A formula receives its namespace as `ops` and calls nothing else, so the namespace decides what the arrays are.
 Shapes: features are the last axis, samples the one before, anything in front is a leading axis (the nodes of a
 trajectory, a stack of tangents). On the CasADi side there is one sample and there are no leading axes.
 """
 
-from actionopt.ops.array import NUMPY, TRACED, ArrayOps
+from actionopt.ops.array import NUMPY, ArrayOps
 from actionopt.ops.base import Ops
 from actionopt.ops.casadi import CASADI, CasadiOps
 from actionopt.ops.dual import Dual, DualOps
+from actionopt.ops.linear import Linear, LinearOps, LinearProgram
 
-__all__ = ["CASADI", "NUMPY", "TRACED", "ArrayOps", "CasadiOps", "Dual", "DualOps", "Ops"]
+__all__ = ["CASADI", "NUMPY", "ArrayOps", "CasadiOps", "Dual", "DualOps", "Linear", "LinearOps", "LinearProgram", "Ops"]

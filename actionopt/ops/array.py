@@ -1,9 +1,8 @@
-"""The NumPy namespace, and its twin on autograd's NumPy, which records for reverse mode."""
+"""The NumPy namespace."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -15,12 +14,11 @@ _SAME_NAME = ("exp", "log", "log1p", "sqrt", "sin", "cos", "tan", "tanh", "sinh"
 
 
 class ArrayOps(Ops):
-    """Arrays with leading axes; `xp` is numpy or a module that mirrors it."""
+    """Arrays with leading axes."""
 
-    def __init__(self, xp: Any) -> None:
-        self.xp = xp
+    def __init__(self) -> None:
         for name in _SAME_NAME:
-            setattr(self, name, getattr(xp, name))
+            setattr(self, name, getattr(np, name))
 
     def unpack(self, w: Array, *shapes: tuple[int, ...]) -> Any:
         lead = w.shape[:-1]
@@ -54,64 +52,47 @@ class ArrayOps(Ops):
         leads = {part.shape[:-1] for part in parts}
         if len(leads) > 1:
             lead = np.broadcast_shapes(*leads)
-            parts = [self.xp.broadcast_to(part, (*lead, part.shape[-1])) for part in parts]
-        return self.xp.concatenate(parts, axis=-1)
+            parts = [np.broadcast_to(part, (*lead, part.shape[-1])) for part in parts]
+        return np.concatenate(parts, axis=-1)
 
     def matmul(self, a: Array, b: Array) -> Array:
-        return self.xp.matmul(a, b)
+        return np.matmul(a, b)
 
     def transpose(self, a: Array) -> Array:
-        return self.xp.swapaxes(a, -1, -2)
+        return np.swapaxes(a, -1, -2)
 
     def sum(self, z: Array, keepdims: bool = False) -> Array:
-        return self.xp.sum(z, axis=-1, keepdims=keepdims)
+        return np.sum(z, axis=-1, keepdims=keepdims)
+
+    def repeat_columns(self, z: Array, size: int, keepdims: bool = False) -> Array:
+        z = z if keepdims else z[..., None]
+        return np.broadcast_to(z, (*z.shape[:-1], size))
 
     def sum_samples(self, z: Array) -> Array:
-        return self.xp.sum(z, axis=-2, keepdims=True)
+        return np.sum(z, axis=-2, keepdims=True)
 
     def repeat_samples(self, row: Array, like: Array) -> Array:
-        return row + self.xp.zeros((like.shape[-2], 1))
+        return row + np.zeros((like.shape[-2], 1))
 
     def logsumexp(self, z: Array) -> Array:
-        top = self.xp.max(z, axis=-1, keepdims=True)
-        return top + self.xp.log(self.xp.sum(self.xp.exp(z - top), axis=-1, keepdims=True))
+        top = np.max(z, axis=-1, keepdims=True)
+        return top + np.log(np.sum(np.exp(z - top), axis=-1, keepdims=True))
 
     def softmax(self, z: Array) -> Array:
-        weights = self.xp.exp(z - self.xp.max(z, axis=-1, keepdims=True))
-        return weights / self.xp.sum(weights, axis=-1, keepdims=True)
+        weights = np.exp(z - np.max(z, axis=-1, keepdims=True))
+        return weights / np.sum(weights, axis=-1, keepdims=True)
 
     def relu(self, z: Array) -> Array:
         return z * self.step(z)
 
     def step(self, z: Array) -> Array:
-        return self.xp.where(z > 0, 1.0, 0.0)
+        return np.where(z > 0, 1.0, 0.0)
 
     def sigmoid(self, z: Array) -> Array:
-        return 0.5 + 0.5 * self.xp.tanh(0.5 * z)
+        return 0.5 + 0.5 * np.tanh(0.5 * z)
 
     def softplus(self, z: Array) -> Array:
-        return self.xp.logaddexp(0.0, z)
+        return np.logaddexp(0.0, z)
 
 
-NUMPY = ArrayOps(np)
-
-
-class _Traced(ArrayOps):
-    """autograd's NumPy, imported on first use: most runs never need it."""
-
-    def __init__(self) -> None:
-        pass
-
-    @cached_property
-    def xp(self) -> Any:
-        import autograd.numpy
-
-        return autograd.numpy
-
-    def __getattr__(self, name: str) -> Any:
-        if name in _SAME_NAME:
-            return getattr(self.xp, name)
-        raise AttributeError(name)
-
-
-TRACED = _Traced()
+NUMPY = ArrayOps()

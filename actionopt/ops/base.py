@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-Array = Any  # a NumPy array, an autograd box, a Dual or a CasADi expression: the namespace decides
+Array = Any  # a NumPy array, a Dual, a Linear or a CasADi expression: the namespace decides
 
 ELEMENTWISE = (
     "exp", "log", "log1p", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh", "arctan",
@@ -72,6 +72,10 @@ class Ops(ABC):
     @abstractmethod
     def sum(self, z: Array, keepdims: bool = False) -> Array:
         """Sum over the last axis, which is dropped unless `keepdims`."""
+
+    @abstractmethod
+    def repeat_columns(self, z: Array, size: int, keepdims: bool = False) -> Array:
+        """Repeat along a last axis, new unless `keepdims`: the transpose of `sum`."""
 
     @abstractmethod
     def sum_samples(self, z: Array) -> Array:

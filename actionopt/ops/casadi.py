@@ -59,6 +59,9 @@ class CasadiOps(Ops):
     def sum(self, z: Array, keepdims: bool = False) -> Array:
         return ca.sum2(z)
 
+    def repeat_columns(self, z: Array, size: int, keepdims: bool = False) -> Array:
+        return ca.repmat(z, 1, size)
+
     def sum_samples(self, z: Array) -> Array:
         return z
 

@@ -28,9 +28,10 @@ class Dual:
 
     def _parts(self, other: Any) -> tuple[Array, Array | None] | None:
         """Value and tangent of an operand at this level; None when the other one's level is higher."""
-        if not isinstance(other, Dual) or other.level < self.level:
+        level = getattr(other, "level", 0)
+        if level < self.level:
             return other, None
-        return (other.value, other.tangent) if other.level == self.level else None
+        return (other.value, other.tangent) if level == self.level else None
 
     def __add__(self, other: Any) -> Any:
         if (parts := self._parts(other)) is None:
@@ -54,7 +55,10 @@ class Dual:
         if (parts := self._parts(other)) is None:
             return other * self
         value, tangent = parts
-        slope = _accumulate(_product(self.tangent, value), _product(tangent, self.value))
+        if other is self:
+            slope = None if tangent is None else tangent * (2.0 * value)
+        else:
+            slope = _accumulate(_product(self.tangent, value), _product(tangent, self.value))
         return Dual(self.value * value, slope, self.level)
 
     __rmul__ = __mul__
@@ -176,6 +180,9 @@ class DualOps(Ops):
 
     def sum_samples(self, z: Array) -> Array:
         return self._linear(self.inner.sum_samples, z)
+
+    def repeat_columns(self, z: Array, size: int, keepdims: bool = False) -> Array:
+        return self._linear(lambda x: self.inner.repeat_columns(x, size, keepdims), z)
 
     def repeat_samples(self, row: Array, like: Array) -> Array:
         return self._linear(lambda x: self.inner.repeat_samples(x, self.parts(like)[0]), row)

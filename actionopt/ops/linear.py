@@ -1,0 +1,374 @@
+"""Tangents as recorded linear functions: recorded once, applied to many directions, or transposed into adjoints.
+
+A formula on `DualOps(LinearOps(inner))`, with variables of the `LinearOps` as tangents, computes its value in `inner`
+as usual and records what its tangent does to the variables: a graph of linear operations whose coefficients are arrays
+of `inner`. `transpose` pulls an adjoint back through the graph (reverse mode, to any order where `inner` is a
+namespace of duals); `LinearProgram` runs it forward on NumPy arrays.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from actionopt.ops.base import ELEMENTWISE, Array, Ops
+from actionopt.ops.dual import Dual
+
+_clock = count()  # nodes are numbered as they are recorded: sources come before what is made of them
+
+Lengths = tuple[int, ...]
+
+
+class Linear:
+    """A linear function of variables: a node of the graph.
+
+    `lengths` are those of its own axes, `(n,)` or `(rows, columns)`; axes in front of them are leading.
+    """
+
+    __slots__ = ("factor", "forward", "lengths", "number", "ops", "pull", "sources")
+    __array_ufunc__ = None  # NumPy leaves the operators to this class
+
+    def __init__(
+        self,
+        ops: LinearOps,
+        lengths: Lengths,
+        sources: tuple[Linear, ...] = (),
+        forward: Callable[..., Any] | None = None,
+        pull: Callable[[Any], Any] | None = None,
+        factor: Array | None = None,
+    ) -> None:
+        self.ops = ops
+        self.lengths = lengths
+        self.sources = sources
+        self.forward = forward
+        self.pull = pull
+        self.factor = factor
+        self.number = next(_clock)
+
+    @property
+    def level(self) -> int:
+        return self.ops.level
+
+    def __add__(self, other: Linear) -> Linear:
+        return self.ops.add(self, other)
+
+    def __neg__(self) -> Linear:
+        return self * -1.0
+
+    def __sub__(self, other: Linear) -> Linear:
+        return self.ops.subtract(self, other)
+
+    def __mul__(self, other: Any) -> Any:
+        return other * self if getattr(other, "level", 0) > self.level else self.ops.scale(self, other)
+
+    __rmul__ = __mul__
+
+
+class LinearOps(Ops):
+    """The namespace `inner`, which records what happens to `Linear` nodes."""
+
+    def __init__(self, inner: Ops) -> None:
+        self.inner = inner
+        self.level: int = getattr(inner, "level", 0) + 1
+        for name in ELEMENTWISE:
+            setattr(self, name, getattr(inner, name))
+
+    def variable(self, lengths: Lengths) -> Linear:
+        """Return a new variable with own axes of the given lengths."""
+        return Linear(self, lengths)
+
+    def scale(self, x: Linear, factor: Any) -> Linear:
+        """Return x times a constant, elementwise; factors of factors are joined."""
+        lengths = _broadcast(x.lengths, lengths_of(factor))
+        if x.factor is not None and x.lengths == lengths:
+            x, factor = x.sources[0], x.factor * factor
+        return Linear(
+            self, lengths, (x,), lambda x: x * factor, lambda a: self._fold(a * factor, lengths, x.lengths), factor
+        )
+
+    def add(self, x: Linear, y: Linear) -> Linear:
+        lengths = _broadcast(x.lengths, y.lengths)
+
+        def pull(a: Array) -> tuple[Array, Array]:
+            return self._fold(a, lengths, x.lengths), self._fold(a, lengths, y.lengths)
+
+        return Linear(self, lengths, (x, y), _plus, pull)
+
+    def subtract(self, x: Linear, y: Linear) -> Linear:
+        lengths = _broadcast(x.lengths, y.lengths)
+
+        def pull(a: Array) -> tuple[Array, Array]:
+            return self._fold(a, lengths, x.lengths), self._fold(-a, lengths, y.lengths)
+
+        return Linear(self, lengths, (x, y), _minus, pull)
+
+    def apply(self, function: Callable[..., np.ndarray], *sources: Linear) -> Linear:
+        """Record any linear function of NumPy arrays that keeps the own axes; it runs forward only."""
+        return Linear(self, sources[0].lengths, sources, function)
+
+    def _fold(self, adjoint: Array, lengths: Lengths, target: Lengths) -> Array:
+        """Sum an adjoint over the own axes along which its target was broadcast; leading axes stay."""
+        if lengths == target:
+            return adjoint
+        if lengths[-1] != target[-1]:
+            adjoint = self.inner.sum(adjoint, keepdims=True)
+        if lengths[:-1] != target[:-1]:
+            adjoint = self.inner.sum_samples(adjoint)
+        return adjoint
+
+    def _pieces(
+        self,
+        whole: Linear,
+        forward: Callable[[Array], Sequence[Array]],
+        join: Callable[..., Array],
+        shapes: Sequence[Lengths],
+    ) -> list[Linear]:
+        """Take a node apart into nodes; their adjoints are joined once all of them are known."""
+
+        def pull(pieces: dict[int, Array]) -> Array:
+            return join([pieces.get(i, np.zeros(shape)) for i, shape in enumerate(shapes)])
+
+        parent = Linear(self, whole.lengths, (whole,), forward, pull)
+        return [_Piece(self, shape, parent, i) for i, shape in enumerate(shapes)]
+
+    def unpack(self, w: Array, *shapes: tuple[int, ...]) -> Any:
+        if not isinstance(w, Linear):
+            return self.inner.unpack(w, *shapes)
+        matrices = [(1, *shape) if len(shape) == 1 else shape for shape in shapes]
+        if len(shapes) == 1:
+            return Linear(self, matrices[0], (w,), lambda w: self.inner.unpack(w, *shapes), self.inner.pack)
+        pieces = self._pieces(
+            w, lambda w: self.inner.unpack(w, *shapes), lambda parts: self.inner.pack(*parts), matrices
+        )
+        return tuple(pieces)
+
+    def split(self, z: Array, sizes: Sequence[int]) -> list[Array]:
+        if not isinstance(z, Linear):
+            return self.inner.split(z, sizes)
+        shapes = [(*z.lengths[:-1], size) for size in sizes]
+        return self._pieces(z, lambda z: self.inner.split(z, sizes), self.inner.concatenate, shapes)
+
+    def pack(self, *parts: Array) -> Array:
+        shapes = [lengths_of(part) for part in parts]
+        size = sum(int(np.prod(shape)) for shape in shapes)
+        return self._join(
+            parts, self.inner.pack, (size,), lambda a: _as_tuple(self.inner.unpack(a, *shapes), len(shapes))
+        )
+
+    def concatenate(self, parts: Sequence[Array]) -> Array:
+        sizes = [lengths_of(part)[-1] for part in parts]
+        own = next((part.lengths for part in parts if isinstance(part, Linear)), (0,))
+        rows = max((lengths_of(part)[-2] for part in parts), default=1) if len(own) == 2 else None
+        return self._join(
+            parts,
+            lambda *parts: self.inner.concatenate(parts),
+            (sum(sizes),) if rows is None else (rows, sum(sizes)),
+            lambda a: self.inner.split(a, sizes),
+        )
+
+    def _join(
+        self,
+        parts: Sequence[Array],
+        function: Callable[..., Array],
+        lengths: Lengths,
+        cut: Callable[[Array], Sequence[Array]],
+    ) -> Array:
+        """Join nodes and constants; beside nodes a constant is a zero tangent."""
+        nodes = [i for i, part in enumerate(parts) if isinstance(part, Linear)]
+        if not nodes:
+            return function(*parts)
+
+        def forward(*found: Array) -> Array:
+            joined = list(parts)
+            for i, part in zip(nodes, found, strict=True):
+                joined[i] = part
+            return function(*joined)
+
+        def pull(a: Array) -> list[Array]:
+            pieces = cut(a)
+            return [pieces[i] for i in nodes]
+
+        return Linear(self, lengths, tuple(parts[i] for i in nodes), forward, pull)
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        matmul, transpose = self.inner.matmul, self.inner.transpose
+        if isinstance(a, Linear):
+            lengths = (a.lengths[0], lengths_of(b)[1])
+            return Linear(self, lengths, (a,), lambda x: matmul(x, b), lambda x: matmul(x, transpose(b)))
+        if isinstance(b, Linear):
+            lengths = (lengths_of(a)[0], b.lengths[1])
+            return Linear(self, lengths, (b,), lambda x: matmul(a, x), lambda x: matmul(transpose(a), x))
+        return matmul(a, b)
+
+    def transpose(self, a: Array) -> Array:
+        if not isinstance(a, Linear):
+            return self.inner.transpose(a)
+        return Linear(self, a.lengths[::-1], (a,), self.inner.transpose, self.inner.transpose)
+
+    def sum(self, z: Array, keepdims: bool = False) -> Array:
+        if not isinstance(z, Linear):
+            return self.inner.sum(z, keepdims)
+        *rows, columns = z.lengths
+        lengths = (*rows, 1) if keepdims else tuple(rows)
+        return Linear(
+            self,
+            lengths,
+            (z,),
+            lambda z: self.inner.sum(z, keepdims),
+            lambda a: self.inner.repeat_columns(a, columns, keepdims),
+        )
+
+    def repeat_columns(self, z: Array, size: int, keepdims: bool = False) -> Array:
+        if not isinstance(z, Linear):
+            return self.inner.repeat_columns(z, size, keepdims)
+        lengths = (*(z.lengths[:-1] if keepdims else z.lengths), size)
+        return Linear(
+            self,
+            lengths,
+            (z,),
+            lambda z: self.inner.repeat_columns(z, size, keepdims),
+            lambda a: self.inner.sum(a, keepdims),
+        )
+
+    def sum_samples(self, z: Array) -> Array:
+        if not isinstance(z, Linear):
+            return self.inner.sum_samples(z)
+        rows, columns = z.lengths
+        like = np.zeros((rows, 1))
+        return Linear(self, (1, columns), (z,), self.inner.sum_samples, lambda a: self.inner.repeat_samples(a, like))
+
+    def repeat_samples(self, row: Array, like: Array) -> Array:
+        if not isinstance(row, Linear):
+            return self.inner.repeat_samples(row, like)
+        lengths = (lengths_of(like)[-2], row.lengths[-1])
+        return Linear(self, lengths, (row,), lambda row: self.inner.repeat_samples(row, like), self.inner.sum_samples)
+
+    def row(self, values: Any) -> Array:
+        return self.inner.row(values)
+
+    def size(self, z: Array) -> int:
+        return z.lengths[-1] if isinstance(z, Linear) else self.inner.size(z)
+
+    def rank(self, z: Array) -> int:
+        return len(z.lengths) if isinstance(z, Linear) else self.inner.rank(z)
+
+    def logsumexp(self, z: Array) -> Array:
+        return self.inner.logsumexp(z)
+
+    def softmax(self, z: Array) -> Array:
+        return self.inner.softmax(z)
+
+    def transposed(self, output: Linear, adjoint: Array, variables: Sequence[Linear]) -> list[Array | None]:
+        """Pull the adjoint of an output, an array of `inner`, back to the variables; None where none arrives."""
+        adjoints: dict[Linear, Any] = {output: adjoint}
+        queue, wanted = [(-output.number, output)], set(variables)
+        while queue:
+            _, node = heapq.heappop(queue)
+            if node in wanted:
+                continue
+            pulled = node.pull(adjoints.pop(node))  # type: ignore[misc]
+            for source, piece in zip(node.sources, pulled if len(node.sources) > 1 else (pulled,), strict=True):
+                if source not in adjoints:
+                    adjoints[source] = piece
+                    heapq.heappush(queue, (-source.number, source))
+                elif isinstance(piece, dict):
+                    _merge(adjoints[source], piece)
+                else:
+                    adjoints[source] = adjoints[source] + piece
+        return [adjoints.get(variable) for variable in variables]
+
+
+class _Piece(Linear):
+    """One of the pieces that a node was taken apart into."""
+
+    __slots__ = ()
+
+    def __init__(self, ops: LinearOps, lengths: Lengths, parent: Linear, index: int) -> None:
+        super().__init__(ops, lengths, (parent,), lambda parts: parts[index], lambda a: {index: a})
+
+
+class LinearProgram:
+    """A recorded linear function of NumPy arrays, ready to run.
+
+    Parameters
+    ----------
+    variables : sequence of Linear
+        The arguments, in order.
+    outputs : sequence of Linear
+        What to compute, in order.
+    """
+
+    def __init__(self, variables: Sequence[Linear], outputs: Sequence[Linear]) -> None:
+        nodes = sorted(_reachable(outputs, set(variables)), key=lambda node: node.number)
+        slots = {node: slot for slot, node in enumerate([*variables, *nodes])}
+        self.outputs = [slots[node] for node in outputs]
+        self.arguments = len(variables)
+        last = {slots[source]: slots[node] for node in nodes for source in node.sources}
+        kept = set(self.outputs)
+        self.steps = []
+        for node in nodes:
+            slot, sources = slots[node], [slots[source] for source in node.sources]
+            dead = [source for source in set(sources) if last[source] == slot and source not in kept]
+            self.steps.append((node.forward, sources, slot, dead))
+
+    def __call__(self, *arguments: np.ndarray) -> list[np.ndarray]:
+        """Compute the outputs; arguments may have further leading axes."""
+        values: list[Any] = [*arguments, *[None] * len(self.steps)]
+        for forward, sources, slot, dead in self.steps:
+            values[slot] = forward(*[values[source] for source in sources])
+            for source in dead:
+                values[source] = None
+        return [values[slot] for slot in self.outputs]
+
+
+def _reachable(outputs: Sequence[Linear], variables: set[Linear]) -> set[Linear]:
+    """Collect the nodes that outputs are made of, variables left out."""
+    found: set[Linear] = set()
+    stack = [node for node in outputs if node not in variables]
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            stack.extend(source for source in node.sources if source not in variables)
+    return found
+
+
+def _plus(x: Any, y: Any) -> Any:
+    return x + y
+
+
+def _minus(x: Any, y: Any) -> Any:
+    return x - y
+
+
+def _merge(pieces: dict[int, Array], more: dict[int, Array]) -> None:
+    for index, piece in more.items():
+        pieces[index] = pieces[index] + piece if index in pieces else piece
+
+
+def _as_tuple(parts: Any, count: int) -> Sequence[Array]:
+    return (parts,) if count == 1 else parts
+
+
+def plain(x: Any) -> Any:
+    """Return the value at the bottom of a (nested) dual."""
+    while isinstance(x, Dual):
+        x = x.value
+    return x
+
+
+def lengths_of(x: Any) -> Lengths:
+    """Lengths of the last two axes, one where they are missing."""
+    return x.lengths if isinstance(x, Linear) else (1, 1, *np.shape(plain(x)))[-2:]
+
+
+def _broadcast(own: Lengths, other: Lengths) -> Lengths:
+    """Lengths of an elementwise result with as many own axes as the first."""
+    if own == other:
+        return own
+    other = other[-len(own) :]
+    return tuple(b if a == 1 else a for a, b in zip(own, other, strict=True))
