@@ -1,10 +1,17 @@
 """Riemannian optimization in modular systems: training as a constrained problem, gradient flow as minimum action."""
 
+from actionopt.action.continuation import continue_action
 from actionopt.action.flow import flow
 from actionopt.action.lagrangian import Drift, Lagrangian
 from actionopt.action.minimize import minimize_action
 from actionopt.action.trajectory import Trajectory
+from actionopt.action.waypoints import path_through
 from actionopt.backprop import Adjoints, adjoints
+from actionopt.contraction.bounds import paper_stability_order, stability_bound
+from actionopt.contraction.certify import Certificate, certify
+from actionopt.contraction.compose import ComposedRate, feedback_rate, network_rate, parallel_rate, series_rate
+from actionopt.contraction.decay import Decay, check_decay
+from actionopt.contraction.rate import Contraction, contraction_at, contraction_rate, rates_along
 from actionopt.errors import InputError, SolverError
 from actionopt.loading import load_problem
 from actionopt.losses import CustomLoss, Logistic, Loss, SoftmaxCrossEntropy, SquaredError
@@ -16,8 +23,12 @@ __version__ = "0.1.0"
 __all__ = [
     "Activation",
     "Adjoints",
+    "Certificate",
     "Chain",
+    "ComposedRate",
+    "Contraction",
     "CustomLoss",
+    "Decay",
     "Dense",
     "Drift",
     "InputError",
@@ -34,7 +45,20 @@ __all__ = [
     "SquaredError",
     "Trajectory",
     "adjoints",
+    "certify",
+    "check_decay",
+    "continue_action",
+    "contraction_at",
+    "contraction_rate",
+    "feedback_rate",
     "flow",
     "load_problem",
     "minimize_action",
+    "network_rate",
+    "paper_stability_order",
+    "parallel_rate",
+    "path_through",
+    "rates_along",
+    "series_rate",
+    "stability_bound",
 ]

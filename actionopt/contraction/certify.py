@@ -1,0 +1,184 @@
+"""How tight composition is: the modules' rates and couplings, and the composed rate beside the rate of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import cholesky, eigvalsh, solve_triangular
+
+from actionopt.action.trajectory import Trajectory
+from actionopt.contraction.compose import ComposedRate, network_rate, rate_in_scaling
+from actionopt.contraction.displacement import Displacement, displacement
+from actionopt.errors import unknown_name
+from actionopt.problem import Problem
+from actionopt.tables import html_table, text_table
+
+METRICS = ("layerwise", "euclidean")  # in the joint metric modules have no lengths of their own
+ROUNDING = 1e-9  # of the largest rate: by how much rounding may lift the composed above the whole's rate
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Contraction of a problem's flow at the nodes of a trajectory, module by module and as a whole.
+
+    Attributes
+    ----------
+    times : array (N,)
+    labels : tuple of str
+        The k modules that have weights.
+    rates : array (N, k)
+        Rate of each module while all others are held fixed.
+    gains : array (N, k, k)
+        Entry (a, b): largest gain from displacements of module b to velocities of module a, lengths in the metric;
+        the diagonal is zero.
+    couplings : array (N, k, k)
+        The same for the symmetric part of the coupling, at most the mean of the two gains.
+    composed : array (N,)
+        Smallest eigenvalue of `diag(rates) - couplings`: what composition promises.
+    whole : array (N,)
+        The rate of the whole system, which is never smaller.
+    uniform : ComposedRate
+        Composed from the smallest rates and largest gains of all nodes: one rate in one scaled metric for all of them.
+    metric : str
+    """
+
+    times: np.ndarray
+    labels: tuple[str, ...]
+    rates: np.ndarray
+    gains: np.ndarray
+    couplings: np.ndarray
+    composed: np.ndarray
+    whole: np.ndarray
+    uniform: ComposedRate
+    metric: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the composed rate is nowhere above the whole's, beyond rounding."""
+        scale = max(abs(self.whole).max(), abs(self.rates).max(), self.couplings.max())
+        return bool((self.composed <= self.whole + ROUNDING * scale).all())
+
+    @property
+    def worst(self) -> int:
+        """The node where the whole contracts least."""
+        return int(self.whole.argmin())
+
+    @property
+    def status(self) -> str:
+        """One or two words: "contracting", "composition too weak", "not contracting" or "failed"."""
+        if not self.ok:
+            return "failed"
+        if self.composed.min() > 0.0:
+            return "contracting"
+        return "composition too weak" if self.whole.min() > 0.0 else "not contracting"
+
+    @property
+    def message(self) -> str:
+        """What the status means, and what to try."""
+        where = f"(smallest rate {self.whole.min():.4g} at t = {self.times[self.worst]:.4g})"
+        return {
+            "failed": "the composed rate exceeds the whole's, which theory excludes: the metric is too ill-conditioned "
+            "for the rates computed; raise the mass",
+            "contracting": f"every node contracts, and the modules' own rates and couplings show it {where}",
+            "composition too weak": f"every node contracts {where}, but the modules' couplings are too strong for "
+            "composition to show it: use the whole's rate",
+            "not contracting": f"somewhere neighbouring solutions separate {where}: no certificate here. "
+            "Weight decay, a larger mass or a start nearer to the minimum may contract",
+        }[self.status]
+
+    def table(self) -> str:
+        """Write the modules, the composed rate and the whole's: smallest over the nodes, and at the worst node."""
+        return text_table(self._headers, self._rows())
+
+    @property
+    def _headers(self) -> tuple[str, ...]:
+        return "module", "smallest rate", "rate at worst node", "largest coupling"
+
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
+        for index, label in enumerate(self.labels):
+            column = self.rates[:, index]
+            yield label, column.min(), column[self.worst], self.couplings[:, index].max()
+        yield "composed", self.composed.min(), self.composed[self.worst], None
+        yield "whole", self.whole.min(), self.whole[self.worst], None
+
+    def __repr__(self) -> str:
+        return (
+            f"Certificate({self.status}: {len(self.labels)} modules, {len(self.times)} nodes, composed rate "
+            f"{self.composed.min():.4g}, whole {self.whole.min():.4g})"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table(self._headers, list(self._rows()), self.message)
+
+
+def certify(problem: Problem, trajectory: Trajectory | Any, *, metric: str = "layerwise") -> Certificate:
+    """Compare the contraction that composition promises with that of the whole system, node by node.
+
+    Parameters
+    ----------
+    problem : Problem
+    trajectory : Trajectory or array (N, n)
+        The nodes; `times` of plain weights are their numbers.
+    metric : "layerwise" or "euclidean"
+        In both each module has lengths of its own, which composition needs.
+
+    Returns
+    -------
+    Certificate
+
+    Notes
+    -----
+    With G = L L^T and `P = L^{-1} R L^{-T}`, R of `Displacement.rate_form`, the whole's rate is the smallest
+    eigenvalue of P, module a's that of the block P_aa, and `x^T P x >= sum_a rate_a |x_a|^2 - sum |P_ab| |x_a| |x_b|`
+    gives the composed rate. Gains are the norms of the blocks of `L^{-1} (G J) L^{-T}`.
+
+    Raises
+    ------
+    InputError
+        As `contraction_rate`, or for the joint metric.
+    """
+    if metric not in METRICS:
+        raise unknown_name("metric", metric, METRICS)
+    moving = isinstance(trajectory, Trajectory)
+    nodes = np.atleast_2d(problem.check_weights(trajectory.weights if moving else trajectory))
+    times = trajectory.times if moving else np.arange(len(nodes), dtype=float)
+    weighted = [index for index, module in enumerate(problem.modules) if module.weight_size]
+    labels, slices = tuple(problem.labels[i] for i in weighted), tuple(problem.slices[i] for i in weighted)
+    measured = [_measure(displacement(problem, w, metric), slices) for w in nodes]
+    rates, gains, couplings, whole = (np.array(column) for column in zip(*measured, strict=True))
+    ones = np.ones(len(slices))
+    composed = np.array([rate_in_scaling(r, c, ones) for r, c in zip(rates, couplings, strict=True)])
+    uniform = network_rate(rates.min(axis=0), gains.max(axis=0))
+    return Certificate(times, labels, rates, gains, couplings, composed, whole, uniform, metric)
+
+
+def _measure(local: Displacement, slices: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Rates `(k,)`, gains and couplings `(k, k)` and the whole's rate at one point."""
+    factor = cholesky(local.metric, lower=True)
+    form = _whitened(factor, local.rate_form)
+    flow = _whitened(factor, local.momentum_jacobian)
+    rates = np.array([_smallest(form[part, part]) for part in slices])
+    return rates, _norms(flow, slices), _norms(form, slices), _smallest(form)
+
+
+def _whitened(factor: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """`L^{-1} M L^{-T}`."""
+    half = solve_triangular(factor, matrix, lower=True)
+    return solve_triangular(factor, half.T, lower=True).T
+
+
+def _smallest(matrix: np.ndarray) -> float:
+    return float(eigvalsh(0.5 * (matrix + matrix.T), subset_by_index=[0, 0])[0])
+
+
+def _norms(matrix: np.ndarray, slices: tuple[slice, ...]) -> np.ndarray:
+    """Spectral norms of the blocks off the diagonal."""
+    norms = np.zeros((len(slices), len(slices)))
+    for a, rows in enumerate(slices):
+        for b, columns in enumerate(slices):
+            if a != b:
+                norms[a, b] = np.linalg.norm(matrix[rows, columns], 2)
+    return norms
