@@ -8,16 +8,14 @@ Statistical Physics 83, 291-357 (1996):
 A gradient flow for beta = 1 only. Known answers, the least action from (-1, 0) to the saddle (0, 0) as the horizon
 grows: 1/2 for beta <= 4, along the axis v = 0; beyond 4 the axis stays stationary but is no minimum any more, and two
 mirrored paths off the axis are cheaper: 0.340041 at beta = 10. A solver that starts on the axis stays on it: start
-from `bent_path`.
+from a path through the point "bend".
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 import actionopt as ao
 
-POINTS = {"left minimum": (-1.0, 0.0), "saddle": (0.0, 0.0), "right minimum": (1.0, 0.0)}
+POINTS = {"left minimum": (-1.0, 0.0), "saddle": (0.0, 0.0), "right minimum": (1.0, 0.0), "bend": (-0.5, 0.3)}
 ACTIONS = {1.0: 0.5, 10.0: 0.340041}
 
 
@@ -29,9 +27,3 @@ def build(beta: float = 10.0) -> ao.Drift:
         return ops.concatenate([u - u**3 - beta * u * v**2, -(1.0 + u**2) * v])
 
     return ao.Drift(2, drift, name="maier-stein")
-
-
-def bent_path(steps: int, bend: float = 0.3) -> np.ndarray:
-    """Return a guess `(steps + 1, 2)` from the left minimum to the saddle that leaves the axis by `bend`."""
-    fraction = np.linspace(0.0, 1.0, steps + 1)
-    return np.stack([fraction - 1.0, bend * np.sin(np.pi * fraction)], axis=-1)
