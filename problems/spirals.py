@@ -22,15 +22,20 @@ import actionopt as ao
 
 
 def build(
-    samples: int = 194, width: int = 12, depth: int = 3, mass: float = 0.1, weight_decay: float = 1e-4
+    samples: int = 194,
+    width: int = 12,
+    depth: int = 3,
+    residual: bool = True,
+    mass: float = 0.1,
+    weight_decay: float = 1e-4,
 ) -> ao.Problem:
     """Return the problem on `samples` points, an even number, with `depth` hidden tanh layers.
 
-    The layers after the first are residual: each adds a change to the features it gets.
+    The layers after the first are `residual`, each adding a change to the features it gets, or plain.
     """
     points, labels = spirals(samples)
-    hidden = [ao.Residual(ao.Dense(width, width, "tanh")) for _ in range(depth - 1)]
-    modules = [ao.Dense(2, width, "tanh"), *hidden, ao.Dense(width, 1)]
+    hidden = [ao.Dense(width, width, "tanh") for _ in range(depth - 1)]
+    modules = [ao.Dense(2, width, "tanh"), *(map(ao.Residual, hidden) if residual else hidden), ao.Dense(width, 1)]
     return ao.Problem(modules, points, labels, ao.Logistic(), mass=mass, weight_decay=weight_decay, name="two spirals")
 
 
