@@ -15,6 +15,9 @@ from actionopt.contraction.rate import Contraction, contraction_at, contraction_
 from actionopt.errors import InputError, SolverError
 from actionopt.loading import load_problem
 from actionopt.losses import CustomLoss, Logistic, Loss, SoftmaxCrossEntropy, SquaredError
+from actionopt.metric.batched import BatchedMetric
+from actionopt.metric.layer_metric import LayerMetric
+from actionopt.metric.step import step
 from actionopt.modules import Activation, Chain, Dense, Module, Parallel, Parameter, Residual
 from actionopt.problem import Problem
 
@@ -23,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Activation",
     "Adjoints",
+    "BatchedMetric",
     "Certificate",
     "Chain",
     "ComposedRate",
@@ -33,6 +37,7 @@ __all__ = [
     "Drift",
     "InputError",
     "Lagrangian",
+    "LayerMetric",
     "Logistic",
     "Loss",
     "Module",
@@ -61,4 +66,5 @@ __all__ = [
     "rates_along",
     "series_rate",
     "stability_bound",
+    "step",
 ]

@@ -161,14 +161,18 @@ class DenseRows(Rows):
         return self.z @ self.z.swapaxes(-1, -2) + (self.offset or 0.0) ** 2
 
     def normal(self) -> np.ndarray:
-        """Return `K^T K`: one m times smaller product for each pair of outputs than K itself would take."""
+        """Return `K^T K`, from the products of pairs of outputs with pairs of inputs: m times cheaper than from K."""
         inputs, out = self._all_inputs(), self.delta.shape[-1]
-        metrics = np.einsum("...ibj,...ibk->...jkb", self.delta, self.delta)
-        weighted = metrics[..., None, :] * inputs.swapaxes(-1, -2)[..., None, None, :, :]
-        blocks = (weighted @ inputs[..., None, None, :, :]).swapaxes(-2, -3)  # (..., out, columns, out, columns)
-        order = self._order()
-        size = len(order)
-        return blocks.reshape(*blocks.shape[:-4], size, size)[..., order[:, None], order] if out else blocks
+        (left, right), inputs_of = _pairs(inputs.shape[-1])
+        (first, second), outputs_of = _pairs(out)
+        metrics = np.einsum("...ibj,...ibk->...jkb", self.delta, self.delta)[..., first, second, :]
+        packed = np.concatenate(
+            [metrics @ (inputs[..., left[part]] * inputs[..., right[part]]) for part in _slabs(len(left))], axis=-1
+        )
+        full = packed.take(inputs_of, axis=-1).take(outputs_of, axis=-2)
+        columns = inputs.shape[-1]
+        table = full.reshape(*full.shape[:-2], out, out, columns, columns).swapaxes(-2, -3)
+        return self._in_order_of_weights(table)
 
     def matrix(self) -> np.ndarray:
         outer = self.delta[..., :, None] * self.z[..., None, :, None, :]
@@ -193,11 +197,19 @@ class DenseRows(Rows):
             return self.z
         return np.concatenate([self.z, np.full((*self.z.shape[:-1], 1), self.offset)], axis=-1)
 
-    def _order(self) -> np.ndarray:
-        """Return where the weights `[W row by row, b]` lie in a table (out, [in, offset])."""
+    def _in_order_of_weights(self, table: np.ndarray) -> np.ndarray:
+        """Turn a table `(..., out, columns, out, columns)` over [W, b] into a matrix over `[W row by row, b]`."""
+        lead, size = table.shape[:-4], self.size
+        if self.offset is None:
+            return table.reshape(*lead, size, size)
         out, width = self.delta.shape[-1], self.z.shape[-1]
-        table = np.arange(out * (width + (self.offset is not None))).reshape(out, -1)
-        return np.concatenate([table[:, :width].ravel(), table[:, width:].ravel()])
+        cut = out * width
+        matrix = np.empty((*lead, size, size))
+        matrix[..., :cut, :cut] = table[..., :width, :, :width].reshape(*lead, cut, cut)
+        matrix[..., :cut, cut:] = table[..., :width, :, width].reshape(*lead, cut, out)
+        matrix[..., cut:, :cut] = matrix[..., :cut, cut:].swapaxes(-1, -2)
+        matrix[..., cut:, cut:] = table[..., width, :, width]
+        return matrix
 
 
 @dataclass(frozen=True)
@@ -221,7 +233,7 @@ class ScaledDenseRows(Rows):
         return self.rows.pull(c) * self.factor
 
     def gram(self) -> np.ndarray:
-        """Return `K K^T` as a sum over outputs, each with its own Gram of the scaled inputs: K is not formed here either."""
+        """Return `K K^T` as a sum over outputs, each with its own Gram of the scaled inputs; K is not formed."""
         matrix, offset = self.rows.split(self.factor)
         total = 0.0
         for output, weights in enumerate(matrix):
@@ -236,3 +248,16 @@ class ScaledDenseRows(Rows):
 
     def matrix(self) -> np.ndarray:
         return self.rows.matrix() * self.factor
+
+
+def _pairs(count: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Return the pairs i <= j of `count` numbers, and for each of all `count^2` pairs which of those it is."""
+    first, second = np.triu_indices(count)
+    place = np.empty((count, count), dtype=np.intp)
+    place[first, second] = place[second, first] = np.arange(len(first))
+    return (first, second), place.ravel()
+
+
+def _slabs(count: int, length: int = 4096) -> list[slice]:
+    """Cut a range into pieces, so that a product over it needs little memory at once."""
+    return [slice(start, start + length) for start in range(0, count, length)]

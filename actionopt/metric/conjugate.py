@@ -1,0 +1,132 @@
+"""Conjugate gradients on a block's system, preconditioned by a Cholesky factor: its own, an older one or none.
+
+With its own factor the first iteration is the direct solution and further ones refine it, so one algorithm serves the
+direct solvers, the reuse of a factorisation along a trajectory, and the solver that never forms a matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import lapack
+
+from actionopt.errors import SolverError
+from actionopt.metric.forms import Form
+
+OBSERVED = 6  # iterations after which convergence is projected
+REMEDY = "give the problem a larger mass, or scale its data or output metric down"
+
+
+class Factor:
+    """Cholesky factor of a block's system.
+
+    Raises
+    ------
+    SolverError
+        If the matrix is not finite or not numerically positive definite; the message names the block and the remedy.
+    """
+
+    def __init__(self, form: Form) -> None:
+        matrix = form.matrix()
+        if not np.isfinite(matrix).all():
+            raise SolverError(f"{form.block.label}: the {form.name} matrix of its metric is not finite; {REMEDY}")
+        # the upper triangle in Fortran's order is the lower one of the array at hand: no copy
+        self.upper, failed = lapack.dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
+        if failed:
+            raise SolverError(
+                f"{form.block.label}: the {form.name} matrix of its metric ({len(matrix)} x {len(matrix)}) is not "
+                f"numerically positive definite, Cholesky stopped at row {failed}; {REMEDY}"
+            )
+
+    def solve(self, b: np.ndarray) -> np.ndarray:
+        """Return `A^{-1} b`, b `(size,)`."""
+        return lapack.dpotrs(self.upper, b, lower=0)[0].reshape(b.shape)
+
+    @property
+    def logdet(self) -> float:
+        """Logarithm of the determinant of the system's matrix."""
+        return 2.0 * float(np.log(np.diagonal(self.upper)).sum())
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """Where conjugate gradients stopped.
+
+    Attributes
+    ----------
+    y : array (size,)
+        The system's solution.
+    iterations : int
+    error : float
+        Bound on the relative error of the block's solution.
+    converged : bool
+    """
+
+    y: np.ndarray
+    iterations: int
+    error: float
+    converged: bool
+
+
+def conjugate_gradients(
+    form: Form,
+    b: np.ndarray,
+    cc: float,
+    *,
+    tol: float,
+    limit: float,
+    factor: Factor | None = None,
+    start: np.ndarray | None = None,
+) -> Iterate:
+    """Solve a block's system for the right-hand side `b (size,)`.
+
+    Parameters
+    ----------
+    cc : float
+        `c~ . c~` of the right-hand side, which the error is measured with.
+    tol : float
+        Bound on the relative error of the solution.
+    limit : float
+        Iterations it may take; it gives up as soon as it sees that they will not do.
+    factor : Factor, optional
+        Preconditioner.
+    start : array (size,), optional
+        Solution of a similar system: the nearest multiple of it is the first guess.
+    """
+    y, residual = _first_guess(form, b, start)
+    error, errors = form.error(cc, b, y, residual), []
+    direction, previous, iteration = None, 0.0, 0
+    while error > tol and iteration < limit:
+        preconditioned = residual if factor is None else factor.solve(residual)
+        square = float(residual @ preconditioned)
+        direction = preconditioned if direction is None else preconditioned + (square / previous) * direction
+        image = form.apply(direction)
+        step = square / float(direction @ image)
+        y = y + step * direction
+        residual = residual - step * image
+        previous = square
+        error = form.error(cc, b, y, residual)
+        errors.append(error)
+        iteration += 1
+        if iteration == OBSERVED and projected(errors, tol) > limit:
+            break
+    return Iterate(y, iteration, error, error <= tol)
+
+
+def projected(errors: list[float], tol: float) -> float:
+    """Return how many iterations it takes in all if the error goes on falling as it did."""
+    first, last = errors[0], errors[-1]
+    if last <= tol:
+        return len(errors)
+    if not last < first:
+        return np.inf
+    return 1 + (len(errors) - 1) * float(np.log(tol / first) / np.log(last / first))
+
+
+def _first_guess(form: Form, b: np.ndarray, start: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    if start is None or not start.any():
+        return np.zeros_like(b), b
+    image = form.apply(start)
+    scale = float(start @ b) / float(start @ image)
+    return scale * start, b - scale * image

@@ -1,0 +1,215 @@
+"""The layerwise metric at one point, as a linear operator that is also inverted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from actionopt.errors import InputError, unknown_name
+from actionopt.metric.block import Block, metric_blocks
+from actionopt.metric.report import MetricReport, ReportRow
+from actionopt.metric.solver import SOLVERS, BlockSolver
+from actionopt.problem import Problem
+
+
+class LayerMetric(LinearOperator):
+    """The metric `G_a = D_a + 1/B sum_b K_ab^T K_ab` of every module, with K_a = S_a B_a from the output back.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its `mass` is D, its `output_metric` starts the recursion.
+    w : array (n,)
+        Weights.
+    joint : bool
+        One metric over all modules, with the blocks between them: the damped natural gradient. Without it G is block
+        diagonal.
+    solve : "auto", "primal", "dual" or "cg"
+        How a block of n_a weights and r = m B rows is inverted: by factorising a matrix n_a x n_a, by the Woodbury
+        identity with one r x r, or by conjugate gradients on neither; "auto" chooses by a cost model.
+    tol : float
+        Bound on the relative error of solutions in the norm of the mass, |x|^2 = x^T D x.
+    after : LayerMetric, optional
+        The metric at a nearby point, whose factorisations precondition the solves here until they wear out. Solutions
+        keep to `tol`.
+
+    Attributes
+    ----------
+    blocks : tuple of Block
+        A block a module that has weights, or one for all: `.label`, `.weights`, `.size`, `.rank`, `.dense()`.
+
+    Raises
+    ------
+    InputError
+        If the weights are not `(n,)` and finite, an option is unknown, a module's output is not finite, or the output
+        metric has the wrong shape or is not positive semidefinite.
+
+    Notes
+    -----
+    For one sample this is the paper's recursion (arXiv:2603.03610); the mean over the batch is the pullback of the
+    batch-mean output metric **[ours]**. The mass has the scale of the mean loss: its meaning does not change with B.
+
+    Examples
+    --------
+    >>> metric = ao.LayerMetric(problem, w)
+    >>> w = w - 0.1 * metric.solve(problem.gradient(w))
+    >>> metric = ao.LayerMetric(problem, w, after=metric)
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        w: Any,
+        *,
+        joint: bool = False,
+        solve: str = "auto",
+        tol: float = 1e-10,
+        after: LayerMetric | None = None,
+    ) -> None:
+        super().__init__(np.dtype(float), (problem.size, problem.size))
+        if solve not in SOLVERS:
+            raise unknown_name("solve", solve, SOLVERS)
+        if not (np.isscalar(tol) and np.isreal(tol) and 0.0 < tol < 1.0):
+            raise InputError(f"tol must be a number between 0 and 1, got {tol!r}")
+        self.problem = problem
+        self.w = _one_point(problem, w)
+        self.joint = bool(joint)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named below
+            self.blocks: tuple[Block, ...] = tuple(metric_blocks(problem, self.w, joint=self.joint))
+        held = {} if after is None else {solver.block.label: solver.leave() for solver in after.solvers}
+        self.solvers = tuple(
+            BlockSolver(block, solve, float(tol), held.get(block.label)) for block in self.blocks if block.rank
+        )
+
+    def solve(self, c: Any) -> np.ndarray:
+        """Return `G^{-1} c` for `c (n,)`, or for every column of `c (n, k)`.
+
+        Raises
+        ------
+        InputError
+            If c has the wrong length or is not finite.
+        SolverError
+            If a factorisation fails or conjugate gradients do not converge; the message names module and remedy.
+        """
+        c = _vectors(c, self.shape[0])
+        if c.ndim == 2:
+            return np.stack([self.solve(column) for column in c.T], axis=1) if c.size else c
+        x = c / self.problem.mass
+        for solver in self.solvers:
+            x[solver.block.weights] = solver.solve(c[solver.block.weights])
+        return x
+
+    @property
+    def inverse(self) -> LinearOperator:
+        """`G^{-1}` as a linear operator: the preconditioner for SciPy's solvers."""
+        return LinearOperator(self.shape, matvec=self.solve, rmatvec=self.solve, matmat=self.solve, dtype=self.dtype)
+
+    def dense(self) -> np.ndarray:
+        """Return G as an array `(n, n)`."""
+        dense = np.diag(self.problem.mass)
+        for block in self.blocks:
+            dense[block.weights, block.weights] = block.dense()
+        return dense
+
+    def inner(self, u: Any, v: Any) -> float:
+        """Return `u^T G v`."""
+        return float(_vectors(u, self.shape[0]) @ (self @ v))
+
+    def norm(self, v: Any) -> float:
+        """Return `sqrt(v^T G v)`."""
+        return float(np.sqrt(self.inner(v, v)))
+
+    def logdet(self) -> float:
+        """Return the logarithm of the determinant of G; factorises every block."""
+        covered = np.zeros(self.shape[0], dtype=bool)
+        for solver in self.solvers:
+            covered[solver.block.weights] = True
+        return float(np.log(self.problem.mass[~covered]).sum()) + sum(solver.logdet for solver in self.solvers)
+
+    def report(self) -> MetricReport:
+        """Say for every block how large it is and how the last vector was solved with; a vector of ones if none was.
+
+        Returns
+        -------
+        MetricReport
+            `.rows` with `module`, `size`, `rank`, `solver`, `iterations`, `residual`, `condition`; prints as a table.
+        """
+        rows = []
+        for solver in self.solvers:
+            if np.isnan(solver.residual):
+                solver.solve(np.ones(solver.block.size))
+            block = solver.block
+            rows.append(
+                ReportRow(
+                    block.label,
+                    block.size,
+                    block.rank,
+                    solver.name,
+                    solver.iterations,
+                    solver.residual,
+                    solver.condition,
+                )
+            )
+        return MetricReport("joint" if self.joint else "layerwise", tuple(rows))
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the eigenvalues of every block, largest first, over the mass; returns the axes.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure where None.
+        """
+        from actionopt.metric.figure import draw_spectrum
+
+        return draw_spectrum(self, ax)
+
+    def __repr__(self) -> str:
+        kind = "joint" if self.joint else "layerwise"
+        return f"LayerMetric({self.problem.name!r}: {kind}, {self.shape[0]} weights, {len(self.blocks)} blocks)"
+
+    def _repr_html_(self) -> str:
+        return self.report()._repr_html_()
+
+    def _matvec(self, v: np.ndarray) -> np.ndarray:
+        v = np.asarray(v, dtype=float).reshape(-1)
+        out = self.problem.mass * v
+        for block in self.blocks:
+            out[block.weights] = block.product(v[block.weights])
+        return out
+
+    def _matmat(self, v: np.ndarray) -> np.ndarray:
+        rows = np.asarray(v, dtype=float).T
+        out = self.problem.mass * rows
+        for block in self.blocks:
+            out[:, block.weights] = block.product(rows[:, block.weights])
+        return out.T
+
+    def _adjoint(self) -> LayerMetric:
+        return self
+
+    _transpose = _adjoint
+
+
+def _one_point(problem: Problem, w: Any) -> np.ndarray:
+    array = problem.check_weights(w)
+    if array.ndim != 1:
+        raise InputError(
+            f"LayerMetric takes one point, weights ({problem.size},), got shape {array.shape}; "
+            "BatchedMetric takes the nodes of a trajectory"
+        )
+    return array.copy()
+
+
+def _vectors(values: Any, size: int) -> np.ndarray:
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"vectors must be {size} numbers, got {type(values).__name__}: {error}") from None
+    if array.ndim not in (1, 2) or array.shape[0] != size:
+        raise InputError(f"vectors must have shape ({size},) or ({size}, k), got {array.shape}")
+    if not np.isfinite(array).all():
+        raise InputError(f"vectors must be finite, got {array[~np.isfinite(array)][0]}")
+    return array

@@ -1,0 +1,66 @@
+"""How a metric was inverted: a row a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from actionopt.tables import html_table, text_table
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """One block of a metric.
+
+    Attributes
+    ----------
+    module : str
+        The module, or "all modules" for the joint metric.
+    size : int
+        Number of weights n_a.
+    rank : int
+        Number of rows r = m B of its factor.
+    solver : str
+        "primal", "dual", "cg", or "cg, held primal" and "cg, held dual" where an older factorisation preconditions.
+    iterations : int
+        Conjugate-gradient iterations of the last solution; refinements for a factorisation of its own.
+    residual : float
+        `|c - G x| / |c|` in the norm of the inverse mass.
+    condition : float
+        Bound on the condition number of `D^{-1/2} G D^{-1/2}`, its largest eigenvalue.
+    """
+
+    module: str
+    size: int
+    rank: int
+    solver: str
+    iterations: int
+    residual: float
+    condition: float
+
+
+_HEADERS = tuple(field.name for field in fields(ReportRow))
+
+
+@dataclass(frozen=True)
+class MetricReport:
+    """The rows of a metric, in the order of its modules.
+
+    Attributes
+    ----------
+    kind : str
+        "layerwise" or "joint".
+    rows : tuple of ReportRow
+    """
+
+    kind: str
+    rows: tuple[ReportRow, ...]
+
+    def __str__(self) -> str:
+        return text_table(_HEADERS, self._cells())
+
+    def _repr_html_(self) -> str:
+        return html_table(_HEADERS, self._cells(), caption=f"{self.kind} metric")
+
+    def _cells(self) -> list[list[Any]]:
+        return [[getattr(row, name) for name in _HEADERS] for row in self.rows]
