@@ -8,59 +8,66 @@ the exact inverse where G is constant in time, and also where it varies if the e
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from actionopt.action.density import Expansion
 from actionopt.action.task import ActionTask
 
 
 class TimeLaplacian:
-    """Applies `R (W G)^{-1} R^T` to gradients `(K, n)`; components with free and with fixed end each have their R."""
+    """Applies `R (W G)^{-1} R^T` to gradients `(K, n)`."""
 
     def __init__(self, task: ActionTask) -> None:
-        free = task.free
         self.weights = task.scheme.weights[:, None]
-        self.groups = []
-        for end_is_free in (True, False):
-            components = np.flatnonzero(free[-1] == end_is_free)
-            if len(components):
-                rows = np.arange(1, len(free) - (0 if end_is_free else 1))
-                self.groups.append((components, rows, _TimeInverse(task, rows)))
+        self.inverse = TimeInverse(task)
 
     def solve(self, expansion: Expansion, residual: np.ndarray) -> np.ndarray:
         """Apply the preconditioner at an expansion to `residual (K, n)`, zero where X is fixed."""
-        flux = np.empty((len(self.weights), residual.shape[1]))
-        for components, rows, inverse in self.groups:
-            flux[:, components] = inverse.transposed(residual[np.ix_(rows, components)])
-        velocity = expansion.mass_solve(flux) / self.weights
-        out = np.zeros_like(residual)
-        for components, rows, inverse in self.groups:
-            out[np.ix_(rows, components)] = inverse.apply(velocity[:, components])
-        return out
+        flux = self.inverse.transposed(residual)
+        return self.inverse.apply(expansion.mass_solve(flux) / self.weights)
 
 
-class _TimeInverse:
-    """`R = (Q^T W Q)^{-1} Q^T W` for the given free points, by a banded factorisation."""
+class TimeInverse:
+    """`R = (Q^T W Q)^{-1} Q^T W`: the positions whose velocities are nearest to the given ones.
 
-    def __init__(self, task: ActionTask, rows: np.ndarray) -> None:
+    With the end free it integrates velocities exactly. With the end fixed the quadrature of the velocities must
+    vanish, so their mean is taken off first; the schemes integrate the velocity of their own pieces exactly, which
+    makes that the projection that least squares asks for.
+    """
+
+    def __init__(self, task: ActionTask) -> None:
         scheme = task.scheme
-        velocity = scheme.velocity[:, rows]
-        self.velocity = velocity.tocsr()
-        self.weighted_t = (velocity.T * scheme.weights).tocsr()
-        self.weighted = self.weighted_t.T.tocsr()
-        laplacian = (self.weighted_t @ velocity).todia()
-        width = int(max(laplacian.offsets, default=0))
-        banded = np.zeros((width + 1, len(rows)))
-        dense_diagonals = laplacian.tocsr()
-        for offset in range(width + 1):
-            diagonal = dense_diagonals.diagonal(offset)
-            banded[width - offset, offset:] = diagonal
-        self.factor = cholesky_banded(banded)
+        self.intervals = len(scheme.times) - 1
+        self.degree = (len(scheme.points) - 1) // self.intervals
+        self.weights = scheme.weights[:, None]
+        self.fixed = ~task.free[-1]
+        # velocities at the stages of an interval from the increments of its points: (N, degree, degree)
+        laws = scheme.velocity.data.reshape(self.intervals, self.degree, self.degree + 1)[..., 1:]
+        self.integrate = np.linalg.inv(laws)
+        self.integrate_t = np.ascontiguousarray(self.integrate.swapaxes(1, 2))
 
     def apply(self, velocity: np.ndarray) -> np.ndarray:
-        """R times `(M, m)`: the positions `(rows, m)` whose velocities are nearest."""
-        return cho_solve_banded((self.factor, False), self.weighted_t @ velocity)
+        """R times `(M, n)`: positions `(K, n)`, zero at the start and where the end is fixed."""
+        mean = (self.weights * velocity).sum(axis=0) / self.weights.sum()
+        pieces = self._each(self.integrate, velocity - np.where(self.fixed, mean, 0.0))
+        ends = np.cumsum(pieces[:, -1], axis=0)
+        pieces[1:] += ends[:-1, None]
+        out = np.zeros((velocity.shape[0] + 1, velocity.shape[1]))
+        out[1:] = pieces.reshape(velocity.shape)
+        out[-1, self.fixed] = 0.0
+        return out
 
     def transposed(self, residual: np.ndarray) -> np.ndarray:
-        """R^T times `(rows, m)`."""
-        return self.weighted @ cho_solve_banded((self.factor, False), residual)
+        """R^T times `(K, n)`, whose first row and fixed end are not looked at: `(M, n)`."""
+        pieces = residual[1:].copy()
+        pieces[-1, self.fixed] = 0.0
+        pieces = pieces.reshape(self.intervals, self.degree, -1)
+        later = np.cumsum(pieces.sum(axis=1)[::-1], axis=0)[::-1]
+        pieces[:-1, -1] += later[1:]
+        flux = self._each(self.integrate_t, pieces).reshape(len(self.weights), -1)
+        mean = flux.sum(axis=0) / self.weights.sum()
+        return flux - self.weights * np.where(self.fixed, mean, 0.0)
+
+    def _each(self, matrices: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Multiply the rows of every interval by its matrix: `(N, degree, n)`."""
+        rows = rows.reshape(self.intervals, self.degree, -1)
+        return matrices * rows if self.degree == 1 else matrices @ rows
