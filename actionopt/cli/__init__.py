@@ -13,6 +13,8 @@ from actionopt.errors import unknown_name
 COMMANDS = {
     "check": "Compare the multipliers of the layer equations with backpropagation.",
     "train": "Train to a point where the optimality conditions hold.",
+    "flow": "Integrate the Riemannian gradient flow.",
+    "action": "Find a trajectory of least action.",
 }
 
 

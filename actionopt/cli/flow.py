@@ -1,0 +1,80 @@
+"""`actionopt flow`: integrate the gradient flow of a problem and show its energy over time."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from actionopt.action.flow import flow
+from actionopt.action.trajectory import Trajectory
+from actionopt.cli.common import emit, load_modular, problem_command
+from actionopt.cli.points import check_out, save, starting_point, trajectory_record
+from actionopt.tables import text_table
+
+ROWS = 20  # nodes that the table shows of a longer flow
+
+
+@problem_command
+@click.option("--horizon", type=float, required=True, help="Length of time.")
+@click.option("--steps", type=int, default=100, show_default=True, help="Number of equal steps.")
+@click.option("--method", default="implicit_midpoint", show_default=True, help="Also gauss2, euler, rk4, DOP853, ...")
+@click.option("--metric", default="layerwise", show_default=True, help="Also joint, euclidean (the mass alone).")
+@click.option("--start", help="A named point of the file, or numbers with commas.  [default: initial weights]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights.")
+@click.option("--out", type=click.Path(path_type=Path), help="Save the trajectory as FILE.npz.")
+@click.option("--progress/--no-progress", default=None, help="Show progress on standard error.  [default: terminals]")
+def command(
+    path: Path,
+    settings: dict[str, Any],
+    as_json: bool,
+    horizon: float,
+    steps: int,
+    method: str,
+    metric: str,
+    start: str | None,
+    seed: int,
+    out: Path | None,
+    progress: bool | None,
+) -> int:
+    """Integrate the Riemannian gradient flow, and show its energy at each step.
+
+    Exit status 1: it stopped early, because energy or weights are not finite or a step could not be solved; what was
+    reached is shown and saved.
+    """
+    check_out(out)
+    problem = load_modular(path, settings)
+    trajectory = flow(
+        problem,
+        starting_point(path, problem, start, seed),
+        horizon=horizon,
+        steps=steps,
+        method=method,
+        metric=metric,
+        progress=sys.stderr.isatty() if progress is None else progress,
+        throw=False,
+    )
+    emit(as_json, trajectory_record(trajectory), _table(trajectory))
+    save(trajectory, out, as_json)
+    return 0 if trajectory.success else 1
+
+
+def _table(trajectory: Trajectory) -> str:
+    """Lay out energies at up to `ROWS` nodes, evenly chosen, and what certifies them."""
+    assert trajectory.energy is not None
+    last = len(trajectory.times) - 1
+    dissipated = np.concatenate([[0.0], np.cumsum(trajectory.step_actions)])
+    chosen = np.unique(np.linspace(0, last, min(last, ROWS) + 1).round().astype(int))
+    rows = [(int(k), trajectory.times[k], trajectory.energy[k], dissipated[k]) for k in chosen]
+    lines = [
+        text_table(("step", "time", "energy", "action so far"), rows),
+        "",
+        f"{trajectory.name}: {trajectory.size} weights, {trajectory.message}",
+        f"action {trajectory.action:.3g} (0 for the exact flow), kinetic {trajectory.kinetic:.6g}, potential "
+        f"{trajectory.potential:.6g}, energy change {trajectory.energy_change:.6g}, balance defect "
+        f"{trajectory.balance_defect:.2g}",
+    ]
+    return "\n".join(lines)
