@@ -25,6 +25,10 @@ def test_leaves_out(loaded: list[str], library: str) -> None:
     assert not [name for name in loaded if name.partition(".")[0] == library]
 
 
+def test_leaves_out_the_slow_half_of_scipy(loaded: list[str]) -> None:
+    assert not {"scipy.integrate", "scipy.optimize", "scipy.stats"}.intersection(loaded)
+
+
 def test_leaves_out_the_command_line(loaded: list[str]) -> None:
     assert "actionopt" in loaded
     assert not [name for name in loaded if name.startswith("actionopt.cli")]

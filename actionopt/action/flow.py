@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.integrate import solve_ivp
 
 from actionopt.action.gradient_flow import GradientFlowDensity
 from actionopt.action.march import march
@@ -146,6 +145,8 @@ def _rk4(velocity: Velocity, w: np.ndarray, h: float) -> np.ndarray:
 
 
 def _adaptive(method: str, tol: float) -> Callable[[Velocity, np.ndarray, float], np.ndarray]:
+    from scipy.integrate import solve_ivp  # a third of a second, which few runs need
+
     def advance(velocity: Velocity, w: np.ndarray, h: float) -> np.ndarray:
         solution = solve_ivp(lambda t, y: velocity(y), (0.0, h), w, method=method, rtol=tol, atol=tol, t_eval=[h])
         if not solution.success:
