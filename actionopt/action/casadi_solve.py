@@ -9,6 +9,8 @@ import casadi as ca
 import numpy as np
 
 from actionopt.action.casadi_flow import FlowStage, extra_values
+from actionopt.action.casadi_density import DensityStages
+from actionopt.action.gradient_flow import GradientFlowDensity
 from actionopt.action.casadi_stages import StageFunctions, symbolic_stages
 from actionopt.action.casadi_transcription import Layout, transcribe
 from actionopt.action.lagrangian import Lagrangian
@@ -17,6 +19,7 @@ from actionopt.errors import InputError
 from actionopt.nlp import NlpSolution, NlpSolver, check_solver
 from actionopt.ops import CASADI
 
+ENGINE = 'graph'
 # what each plugin asks of its program, by function: the outputs. Given in its cache, they are not derived from the
 # graph of the whole trajectory; a plugin that is not listed derives them
 ORACLES = {
@@ -50,7 +53,9 @@ def solve_casadi(
 ) -> ActionSolution:
     check_solver(solver)
     began = time.perf_counter()
-    functions, extra = _stages(task, points, formulation == "lifted")
+    functions, extra = _stages(task, points, formulation == "lifted", ENGINE)
+    keep = functions
+    functions = functions.functions if hasattr(functions, "functions") else functions
     layout = Layout(task, extra.shape[1], functions.equalities + functions.inequalities)
     program = transcribe(layout, functions)
     lbx, ubx, lbg, ubg = layout.bounds(functions.inequalities)
@@ -70,7 +75,7 @@ def solve_casadi(
     return ActionSolution(layout.points(found.x), found.success, found.status, found.message, {**found.stats, 'build_time': build_time, 'lam_g': found.lam_g, 'layout': layout})
 
 
-def _stages(task: ActionTask, points: np.ndarray, lifted: bool) -> tuple[StageFunctions, np.ndarray]:
+def _stages(task: ActionTask, points: np.ndarray, lifted: bool, engine='graph') -> tuple[StageFunctions, np.ndarray]:
     stages = len(task.scheme.stages)
     if isinstance(task.what, Lagrangian):
         if lifted:
@@ -78,6 +83,10 @@ def _stages(task: ActionTask, points: np.ndarray, lifted: bool) -> tuple[StageFu
         w, v = ca.SX.sym("w", task.size), ca.SX.sym("v", task.size)
         density, equalities, e = task.what.value(CASADI, w.T, v.T), [], ca.SX(0, 1)
         extra = np.zeros((stages, 0))
+    elif engine == 'density':
+        w, v = ca.SX.sym("w", task.size), ca.SX.sym("v", task.size)
+        path = [] if task.constraint is None else [ca.vec(task.constraint(CASADI, w.T, v.T))]
+        return DensityStages(GradientFlowDensity(task.what, task.metric), path, ca.vertcat(w, v), stages), np.zeros((stages,0))
     else:
         graph = FlowStage(task.what, task.metric, lifted)
         w, v, density, equalities, e = graph.w, graph.v, graph.density, graph.equalities, graph.extra

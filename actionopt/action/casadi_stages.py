@@ -80,7 +80,7 @@ def _derivative(y: ca.SX, x: ca.SX, parameters: list[ca.SX]) -> tuple[ca.Functio
     """Return a function of x and parameters that gives the nonzeros of dy/dx, and the pattern they belong to."""
     function = ca.Function("y", [x, *parameters], [y])
     pattern = function.jac_sparsity(0, 0)
-    seeds = pattern.T.uni_coloring(pattern) if pattern.nnz() else ca.Sparsity(x.numel(), 0)
+    seeds = pattern.uni_coloring(pattern.T) if pattern.nnz() else ca.Sparsity(x.numel(), 0)
     if function.n_instructions() * seeds.size2() <= WRITTEN_OUT:
         nonzeros = ca.project(ca.jacobian(y, x), pattern).nz[:]
         return ca.Function("derivative", [x, *parameters], [ca.densify(nonzeros)]), pattern
