@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.errors import unknown_name
+from actionopt.errors import SolverError, unknown_name
 from actionopt.metric.block import Block, metric_blocks
+from actionopt.metric.solver import BlockSolver
 from actionopt.problem import Problem
 
 METRICS = ("layerwise", "joint", "euclidean")
 REFINE = 1e5  # condition estimate above which a solution is refined once
+STACK_WORK = 2e7  # flops of a node's factorisation below which all nodes at once are faster than node by node
+STACK_NUMBERS = 3e7  # numbers that a stack may hold
+TOLERANCE = 1e-12  # of solutions node by node
 
 
 class BatchedMetric:
@@ -35,6 +39,7 @@ class BatchedMetric:
     A block of n_a weights and r rows is kept as the stack of its inverses where n_a <= 2 r, else as the stack of
     `U = C^{-1} K D^{-1/2}`, C the Cholesky factor of `I + K D^{-1} K^T`, with which
     `G^{-1} = D^{-1/2} (I - U^T U) D^{-1/2}`. So a solve is one or two products a block over all nodes at once.
+    Large blocks are solved node by node, as `LayerMetric` does it.
     At a node where the chain overflows the products and solutions are NaN: a trajectory solver rejects such a trial.
     """
 
@@ -44,11 +49,11 @@ class BatchedMetric:
         self.w = np.asarray(w, dtype=float)
         self.mass = problem.mass
         nodes = self.w.reshape(-1, problem.size)
-        self._blocks: list[_Stack] = []
+        self._blocks: list[_Stack | _Singly] = []
         if metric != "euclidean" and problem.output_metric is not None:
             with np.errstate(all="ignore"):
                 blocks = metric_blocks(problem, nodes, joint=metric == "joint", check=False)
-            self._blocks = [_Stack(block, len(nodes)) for block in blocks if block.rank]
+                self._blocks = [_all_nodes(block, len(nodes)) for block in blocks if block.rank]
 
     def product(self, v: np.ndarray) -> np.ndarray:
         """Return `G v`: v has the axes of w, or more in front."""
@@ -70,6 +75,38 @@ class BatchedMetric:
         return out
 
 
+def _all_nodes(block: Block, nodes: int) -> _Stack | _Singly:
+    small, large = sorted((block.size, block.rank))
+    if small * small * large <= STACK_WORK and nodes * small * large <= STACK_NUMBERS:
+        try:
+            return _Stack(block, nodes)
+        except np.linalg.LinAlgError:  # some node's numbers are too large: it is found, and marked, node by node
+            pass
+    return _Singly(block, nodes)
+
+
+class _Singly:
+    """One block at all nodes, node by node; vectors are columns `(N, size, T)`."""
+
+    def __init__(self, block: Block, nodes: int) -> None:
+        self.weights = block.weights
+        self.solvers = [BlockSolver(block.at(node), "auto", TOLERANCE) for node in range(nodes)]
+
+    def product(self, v: np.ndarray) -> np.ndarray:
+        products = [solver.block.product(columns.T).T for solver, columns in zip(self.solvers, v, strict=True)]
+        return np.stack(products)
+
+    def solve(self, c: np.ndarray) -> np.ndarray:
+        return np.stack([self._solve(solver, columns) for solver, columns in zip(self.solvers, c, strict=True)])
+
+    def _solve(self, solver: BlockSolver, columns: np.ndarray) -> np.ndarray:
+        try:
+            with np.errstate(all="ignore"):
+                return np.stack([solver.solve(column) for column in columns.T], axis=1)
+        except SolverError:
+            return np.full_like(columns, np.nan)
+
+
 class _Stack:
     """One block at all nodes; vectors are columns `(N, size, T)`."""
 
@@ -84,7 +121,7 @@ class _Stack:
         self.ill = 1.0 + np.square(self.rows).sum(axis=(-1, -2)).max(initial=0.0) > REFINE
         self.inverse, self.update = self._factorise(block.size, block.rank)
 
-    def _factorise(self, size: int, rank: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def _factorise(self, size: int, rank: int) -> tuple[Any, np.ndarray | None]:
         transposed = self.rows.swapaxes(-1, -2)
         if size <= rank:
             return np.linalg.inv(np.eye(size) + transposed @ self.rows), None
@@ -108,7 +145,7 @@ class _Stack:
         return v + self.rows.swapaxes(-1, -2) @ (self.rows @ v)
 
     def _scaled_solve(self, c: np.ndarray) -> np.ndarray:
-        if self.inverse is not None:
+        if self.update is None:
             return self.inverse @ c
         return c - self.update.swapaxes(-1, -2) @ (self.update @ c)
 

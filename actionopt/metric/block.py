@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from actionopt.metric.recursion import pulled_rows
-from actionopt.metric.rows import Rows
+from actionopt.metric.rows import Rows, total
 from actionopt.problem import Problem
 
 
@@ -50,6 +50,10 @@ class Block:
         ends = np.cumsum([piece.size for piece in self.rows])
         return [slice(int(end) - piece.size, int(end)) for end, piece in zip(ends, self.rows, strict=True)]
 
+    def at(self, node: int) -> Block:
+        """Return the block of one node, of a block with one leading axis."""
+        return replace(self, rows=[piece.at(node) for piece in self.rows])
+
     def product(self, v: np.ndarray) -> np.ndarray:
         """Return `G v (..., size)`."""
         scaled = self.root * v
@@ -57,7 +61,7 @@ class Block:
 
     def push(self, v: np.ndarray) -> np.ndarray:
         """Return `K v (..., m, B)`."""
-        return total([piece.push(v[..., cut]) for piece, cut in zip(self.rows, self.columns, strict=True)])
+        return total(piece.push(v[..., cut]) for piece, cut in zip(self.rows, self.columns, strict=True))
 
     def pull(self, c: np.ndarray) -> np.ndarray:
         """Return `K^T c (..., size)`."""
@@ -65,11 +69,11 @@ class Block:
 
     def pull_push(self, c: np.ndarray) -> np.ndarray:
         """Return `K K^T c (..., m, B)`."""
-        return total([piece.pull_push(c) for piece in self.rows])
+        return total(piece.pull_push(c) for piece in self.rows)
 
     def gram(self) -> np.ndarray:
         """Return `K K^T (..., r, r)`: the sum of the pieces' Grams."""
-        return total([piece.gram() for piece in self.rows])
+        return total(piece.gram() for piece in self.rows)
 
     def normal(self) -> np.ndarray:
         """Return `K^T K (..., size, size)`; several pieces are multiplied out for it."""
@@ -116,14 +120,6 @@ def metric_blocks(problem: Problem, w: np.ndarray, *, joint: bool, check: bool =
     if joint and parts:
         return [Block("all modules", slice(0, problem.size), root, [piece for part in parts for piece in part.rows])]
     return parts
-
-
-def total(terms: list[np.ndarray]) -> np.ndarray:
-    """Add arrays up, in the memory of the first, which must be a temporary."""
-    first = terms[0]
-    for term in terms[1:]:
-        first = np.add(first, term, out=first) if first.shape == term.shape else first + term
-    return first
 
 
 def _joined(pieces: list[np.ndarray]) -> np.ndarray:

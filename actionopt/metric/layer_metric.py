@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from actionopt.metric.solver import SOLVERS, BlockSolver
 from actionopt.problem import Problem
 
 
-class LayerMetric(LinearOperator):
+class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
     """The metric `G_a = D_a + 1/B sum_b K_ab^T K_ab` of every module, with K_a = S_a B_a from the output back.
 
     Parameters
@@ -37,6 +38,8 @@ class LayerMetric(LinearOperator):
 
     Attributes
     ----------
+    solvers : tuple of BlockSolver
+        How each block is solved with.
     blocks : tuple of Block
         A block a module that has weights, or one for all: `.label`, `.weights`, `.size`, `.rank`, `.dense()`.
 
@@ -58,6 +61,12 @@ class LayerMetric(LinearOperator):
     >>> metric = ao.LayerMetric(problem, w, after=metric)
     """
 
+    problem: Problem
+    w: np.ndarray
+    joint: bool
+    blocks: tuple[Block, ...]
+    solvers: tuple[BlockSolver, ...]
+
     def __init__(
         self,
         problem: Problem,
@@ -71,13 +80,13 @@ class LayerMetric(LinearOperator):
         super().__init__(np.dtype(float), (problem.size, problem.size))
         if solve not in SOLVERS:
             raise unknown_name("solve", solve, SOLVERS)
-        if not (np.isscalar(tol) and np.isreal(tol) and 0.0 < tol < 1.0):
+        if not isinstance(tol, numbers.Real) or not 0.0 < tol < 1.0:
             raise InputError(f"tol must be a number between 0 and 1, got {tol!r}")
         self.problem = problem
         self.w = _one_point(problem, w)
         self.joint = bool(joint)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named below
-            self.blocks: tuple[Block, ...] = tuple(metric_blocks(problem, self.w, joint=self.joint))
+            self.blocks = tuple(metric_blocks(problem, self.w, joint=self.joint))
         held = {} if after is None else {solver.block.label: solver.leave() for solver in after.solvers}
         self.solvers = tuple(
             BlockSolver(block, solve, float(tol), held.get(block.label)) for block in self.blocks if block.rank
@@ -129,7 +138,7 @@ class LayerMetric(LinearOperator):
         return float(np.log(self.problem.mass[~covered]).sum()) + sum(solver.logdet for solver in self.solvers)
 
     def report(self) -> MetricReport:
-        """Say for every block how large it is and how the last vector was solved with; a vector of ones if none was.
+        """Say for every block how large it is and how the last vector was solved with, a random one if none was.
 
         Returns
         -------
@@ -139,7 +148,7 @@ class LayerMetric(LinearOperator):
         rows = []
         for solver in self.solvers:
             if np.isnan(solver.residual):
-                solver.solve(np.ones(solver.block.size))
+                solver.solve(np.random.default_rng(0).standard_normal(solver.block.size))
             block = solver.block
             rows.append(
                 ReportRow(

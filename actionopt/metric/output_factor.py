@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ def _logistic(y: np.ndarray) -> np.ndarray:
     return _identity(y) * np.sqrt(p * (1.0 - p))[..., None, :, :]
 
 
-CLOSED_FORMS: dict[Callable, Callable[[np.ndarray], np.ndarray]] = {
+CLOSED_FORMS: dict[Callable[..., Any], Callable[[np.ndarray], np.ndarray]] = {
     SquaredError.curvature: _identity,
     SoftmaxCrossEntropy.curvature: _softmax,
     Logistic.curvature: _logistic,

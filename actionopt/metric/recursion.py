@@ -8,6 +8,9 @@ modules made of modules keep their structure.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from actionopt.backprop import forward_states, split_weights
@@ -95,8 +98,8 @@ def _pull_any(
         return [], module.vjp(NUMPY, w[..., None, :], z[..., None, :, :], out[..., None, :, :], rows)[1]
     samples = z.shape[-2]
     own_weights = np.broadcast_to(w[..., None, None, :], (*w.shape[:-1], 1, samples, w.shape[-1]))
-    arrays = (x[..., None, :, None, :] for x in (z, out))
-    values, pulled = module.vjp(NUMPY, own_weights, *arrays, rows[..., None, :])
+    one_each = [x[..., None, :, None, :] for x in (z, out)]
+    values, pulled = module.vjp(NUMPY, own_weights, one_each[0], one_each[1], rows[..., None, :])
     lead = (*np.broadcast_shapes(rows.shape[:-3], w.shape[:-1], z.shape[:-2]), *rows.shape[-3:-1])
     values = np.broadcast_to(values, (*lead, module.weight_size))
     return [PlainRows(values)], np.broadcast_to(pulled[..., 0, :], (*lead, module.in_size))
@@ -150,7 +153,7 @@ def _pull_parallel(
     return [leaf for own, _ in pulled for leaf in own], np.concatenate([p for _, p in pulled], axis=-1)
 
 
-_STRUCTURED = {
+_STRUCTURED: dict[Any, Callable[..., tuple[list[Rows], np.ndarray]]] = {
     Dense.vjp: _pull_dense,
     Chain.vjp: _pull_chain,
     Residual.vjp: _pull_residual,

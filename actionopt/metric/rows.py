@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -31,6 +32,10 @@ class Rows(ABC):
     def size(self) -> int:
         """Number of weights."""
         return self.shape[2]
+
+    @abstractmethod
+    def at(self, node: int) -> Rows:
+        """Return the rows of one node, of rows with one leading axis."""
 
     @abstractmethod
     def scaled(self, factor: np.ndarray) -> Rows:
@@ -71,6 +76,9 @@ class PlainRows(Rows):
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.values.shape[-3:]
+
+    def at(self, node: int) -> Rows:
+        return PlainRows(self.values[node])
 
     def scaled(self, factor: np.ndarray) -> Rows:
         return PlainRows(self.values * factor)
@@ -116,6 +124,10 @@ class DenseRows(Rows):
     def shape(self) -> tuple[int, int, int]:
         m, samples, out = self.delta.shape[-3:]
         return m, samples, out * (self.z.shape[-1] + (self.offset is not None))
+
+    def at(self, node: int) -> DenseRows:
+        # the inputs of the first module have no nodes
+        return replace(self, delta=self.delta[node], z=self.z if self.z.ndim == 2 else self.z[node])
 
     def scaled(self, factor: np.ndarray) -> Rows:
         matrix, offset = self.split(factor)
@@ -223,6 +235,9 @@ class ScaledDenseRows(Rows):
     def shape(self) -> tuple[int, int, int]:
         return self.rows.shape
 
+    def at(self, node: int) -> Rows:
+        return replace(self, rows=self.rows.at(node))
+
     def scaled(self, factor: np.ndarray) -> Rows:
         return self.rows.scaled(self.factor * factor)
 
@@ -235,19 +250,26 @@ class ScaledDenseRows(Rows):
     def gram(self) -> np.ndarray:
         """Return `K K^T` as a sum over outputs, each with its own Gram of the scaled inputs; K is not formed."""
         matrix, offset = self.rows.split(self.factor)
-        total = 0.0
-        for output, weights in enumerate(matrix):
-            part = replace(self.rows, delta=self.rows.delta[..., output, None], z=self.rows.z * weights)
-            if self.rows.offset is not None:
-                part = replace(part, offset=self.rows.offset * float(offset[output]))
-            total = total + part.gram()
-        return total
+        return total(self._of_output(k, weights, offset) for k, weights in enumerate(matrix))
+
+    def _of_output(self, k: int, weights: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        offset = None if self.rows.offset is None else self.rows.offset * float(offsets[k])
+        return replace(self.rows, delta=self.rows.delta[..., k, None], z=self.rows.z * weights, offset=offset).gram()
 
     def normal(self) -> np.ndarray:
         return self.factor[:, None] * self.rows.normal() * self.factor
 
     def matrix(self) -> np.ndarray:
         return self.rows.matrix() * self.factor
+
+
+def total(terms: Iterable[np.ndarray]) -> np.ndarray:
+    """Add arrays up, in the memory of the first, which must be a temporary."""
+    terms = iter(terms)
+    sum_of_all = next(terms)
+    for term in terms:
+        sum_of_all = np.add(sum_of_all, term, out=sum_of_all) if sum_of_all.shape == term.shape else sum_of_all + term
+    return sum_of_all
 
 
 def _pairs(count: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:

@@ -121,7 +121,8 @@ class BlockSolver:
         if self.own is not None:
             return Held(self.form.name, self.start, self.own, self.price, 1)
         spent, steps = (self.held.spent, self.held.steps) if self.held else (0.0, 0)
-        return Held(self.form.name, self.start, self.held and self.held.factor, spent + self.spent, steps + 1)
+        factor = self.held.factor if self.held else None
+        return Held(self.form.name, self.start, factor, spent + self.spent, steps + 1)
 
     @property
     def logdet(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -60,13 +61,16 @@ def step(
     """
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
-    if not (np.isscalar(step_size) and np.isreal(step_size) and np.isfinite(step_size)):
+    if isinstance(step_size, bool) or not isinstance(step_size, numbers.Real) or not np.isfinite(step_size):
         raise InputError(f"step_size must be a finite number, got {step_size!r}")
     w = problem.check_weights(w)
     if metric == "euclidean":
-        return w - float(step_size) * _finite_gradient(problem, w) / problem.mass
-    inverse = LayerMetric(problem, w, joint=metric == "joint", solve=solve, tol=tol)
-    return w - float(step_size) * inverse.solve(_finite_gradient(problem, w))
+        direction = _finite_gradient(problem, w) / problem.mass
+    else:
+        inverse = LayerMetric(problem, w, joint=metric == "joint", solve=solve, tol=tol)
+        direction = inverse.solve(_finite_gradient(problem, w))
+    stepped: np.ndarray = w - float(step_size) * direction
+    return stepped
 
 
 def _finite_gradient(problem: Problem, w: np.ndarray) -> np.ndarray:

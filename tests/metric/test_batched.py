@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import actionopt as ao
+from actionopt.metric import batched
 from actionopt.metric.batched import METRICS, BatchedMetric
 from tests.metric.twins import OUTPUT_METRICS, dense_metric, make_problem, relative
 from tests.modules.cases import CASES
@@ -82,3 +83,25 @@ def test_unknown_metric() -> None:
     problem = make_problem()
     with pytest.raises(ao.InputError, match="unknown metric 'layerwis'; did you mean 'layerwise'"):
         BatchedMetric(problem, nodes(problem), "layerwis")
+
+
+@pytest.mark.parametrize("metric", ["layerwise", "joint"])
+def test_large_blocks_node_by_node(metric: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = make_problem("Chain", samples=9)
+    w = nodes(problem)
+    c = rng.standard_normal((2, *w.shape))
+    stacked = BatchedMetric(problem, w, metric)
+    monkeypatch.setattr(batched, "STACK_WORK", 0)
+    singly = BatchedMetric(problem, w, metric)
+    assert relative(singly.product(c), stacked.product(c)) < 1e-13
+    assert relative(singly.solve(c), stacked.solve(c)) < 1e-10
+
+
+def test_an_overflowing_node_is_marked_node_by_node_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batched, "STACK_WORK", 0)
+    problem = ao.Problem([ao.Dense(2, 2, "exp"), ao.Dense(2, 2)], np.ones((3, 2)), np.zeros((3, 2)), ao.SquaredError())
+    w = nodes(problem, 3)
+    w[1] *= 1e4
+    solution = BatchedMetric(problem, w).solve(w)
+    assert np.isnan(solution[1]).any()
+    assert np.isfinite(solution[[0, 2]]).all()
