@@ -111,15 +111,20 @@ def metric_blocks(problem: Problem, w: np.ndarray, *, joint: bool, check: bool =
         Naming the module whose output is not finite, or what is wrong with the output metric.
     """
     root = np.sqrt(problem.mass)
-    parts = []
-    for label, cut, rows in zip(problem.labels, problem.slices, pulled_rows(problem, w, check), strict=True):
-        if rows:
-            block = Block(label, cut, root[cut], rows)
-            scaled = [piece.scaled(1.0 / block.root[own]) for piece, own in zip(rows, block.columns, strict=True)]
-            parts.append(Block(label, cut, block.root, scaled))
-    if joint and parts:
-        return [Block("all modules", slice(0, problem.size), root, [piece for part in parts for piece in part.rows])]
-    return parts
+    blocks = [
+        _scaled(Block(label, cut, root[cut], rows))
+        for label, cut, rows in zip(problem.labels, problem.slices, pulled_rows(problem, w, check), strict=True)
+        if cut.stop > cut.start
+    ]
+    if joint and blocks:
+        everything = [piece for block in blocks for piece in block.rows]
+        return [Block("all modules", slice(0, problem.size), root, everything)]
+    return blocks
+
+
+def _scaled(block: Block) -> Block:
+    scaled = [piece.scaled(1.0 / block.root[cut]) for piece, cut in zip(block.rows, block.columns, strict=True)]
+    return replace(block, rows=scaled)
 
 
 def _joined(pieces: list[np.ndarray]) -> np.ndarray:

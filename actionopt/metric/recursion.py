@@ -36,7 +36,8 @@ def pulled_rows(problem: Problem, w: np.ndarray, check: bool = True) -> list[lis
     Returns
     -------
     list with a list of Rows a module
-        Their columns, one after the other, are the module's weights; empty for a module without weights.
+        Their columns, one after the other, are the module's weights; empty for a module without weights, and where the
+        output metric has no rows.
 
     Raises
     ------
@@ -48,6 +49,8 @@ def pulled_rows(problem: Problem, w: np.ndarray, check: bool = True) -> list[lis
     if check:
         _check_finite(problem, states[1:])
     rows = _factor_where_finite(problem, states[-1]) / np.sqrt(problem.samples)
+    if not rows.shape[-3]:
+        return [[] for _ in problem.modules]
     found: list[list[Rows]] = []
     for module, piece, z, out in reversed(list(zip(problem.modules, weights, states[:-1], states[1:], strict=True))):
         own, rows = pull_rows(module, piece, z, out, rows)
