@@ -18,8 +18,9 @@ from actionopt.errors import unknown_name
 from actionopt.metric.batched import METRICS
 from actionopt.metric.output import output_product
 from actionopt.modules.derived import pull_back
-from actionopt.ops import DualOps, Ops
+from actionopt.ops import DualOps, Linear, Ops
 from actionopt.ops.base import Array
+from actionopt.ops.linear import plain
 from actionopt.problem import Problem
 
 
@@ -49,8 +50,8 @@ class LocalModel:
         self.problem = problem
         self.metric = metric
         self.constant = metric == "euclidean" or problem.output_metric is None
-        count = len(problem.modules)
-        self._masks = np.eye(count) if metric == "layerwise" and not self.constant and count > 1 else None
+        stacked = metric == "layerwise" and not self.constant and len(problem.modules) > 1
+        self._masks = module_masks(problem) if stacked else None
 
     def momentum(self, ops: Ops, w: Array, u: Array) -> Array:
         """Return `dphi/du = G(w) u + g(w)`, `(..., n)`.
@@ -58,7 +59,7 @@ class LocalModel:
         Parameters
         ----------
         w, u : arrays (..., n) of `ops`
-            NumPy arrays or duals; u may have more leading axes than w.
+            NumPy arrays, duals, or duals with recorded tangents; u and tangents may have more leading axes than w.
         """
         problem = self.problem
         if self.constant:
@@ -70,33 +71,36 @@ class LocalModel:
             adjoint = jets.parts(self._output_adjoint(jets, jet_states[-1]))[0]
             weights, states = ([jets.parts(x)[0] for x in xs] for xs in (lifted, jet_states))
         _, pulled = backward(problem, ops, weights, states, adjoint * (1.0 / problem.samples))
-        return self._with_mass(ops, ops.concatenate(self._own(ops, pulled)), w, u)
+        return self._decayed(self._own(ops, pulled, w), w) + u * ops.row(problem.mass)
 
     def derivatives(self, ops: Ops, w: Array, u: Array) -> tuple[Array, Array]:
         """Return `dphi/dw` and `dphi/du = G u + g`, both `(..., n)`; arguments as for `momentum`."""
+        force, pulled = self.pulled(ops, w, u)
+        return force, pulled + u * ops.row(self.problem.mass)
+
+    def pulled(self, ops: Ops, w: Array, u: Array) -> tuple[Array, Array]:
+        """Return `dphi/dw` and `dphi/du - D u`, D the mass; where the metric is D alone: `H u` and `g`."""
         problem = self.problem
         jets, weights, states = self._push(ops, w, u)
         adjoint = self._output_adjoint(jets, states[-1]) * (1.0 / problem.samples)
-        _, pulled = backward(problem, jets, weights, states, adjoint)
-        values, tangents = zip(*[jets.parts(x) for x in pulled], strict=True)
-        force = ops.concatenate([self._total(ops, t, v) for t, v in zip(tangents, values, strict=True)])
+        _, adjoints = backward(problem, jets, weights, states, adjoint)
+        values, tangents = zip(*[jets.parts(x) for x in adjoints], strict=True)
+        force = ops.concatenate([v * 0.0 if t is None else t for t, v in zip(tangents, values, strict=True)])
+        force = self._total(ops, force, w)
         if problem.weight_decay:
             force = force + problem.weight_decay * u
-        return force, self._with_mass(ops, ops.concatenate(self._own(ops, list(values))), w, u)
+        return force, self._decayed(self._own(ops, list(values), w), w)
 
-    def _with_mass(self, ops: Ops, pulled: Array, w: Array, u: Array) -> Array:
-        momentum = pulled + u * ops.row(self.problem.mass)
-        return momentum + self.problem.weight_decay * w if self.problem.weight_decay else momentum
+    def _decayed(self, pulled: Array, w: Array) -> Array:
+        return pulled + self.problem.weight_decay * w if self.problem.weight_decay else pulled
 
     def _push(self, ops: Ops, w: Array, u: Array) -> tuple[DualOps, list[Array], list[Array]]:
         """Push the tangents of u forward: the duals' namespace, weights a module and states, as duals."""
         jets = DualOps(ops)
-        moves = split_weights(self.problem, ops, u)
-        rank = max(deepest_rank(ops, w), deepest_rank(ops, u))
-        weights = [
-            jets.dual(piece, self._spread(ops, move, index, rank))
-            for index, (piece, move) in enumerate(zip(split_weights(self.problem, ops, w), moves, strict=True))
-        ]
+        if self._masks is not None:
+            w, u = self._stacked(ops, w, u, self._masks)
+        pairs = zip(split_weights(self.problem, ops, w), split_weights(self.problem, ops, u), strict=True)
+        weights = [jets.dual(piece, move) for piece, move in pairs]
         return jets, weights, forward_states(self.problem, jets, weights)
 
     def _output_adjoint(self, jets: DualOps, outputs: Array) -> Array:
@@ -105,23 +109,39 @@ class LocalModel:
         adjoint = problem.loss.gradient(jets, outputs, problem.target_array)
         return adjoint if self.constant else adjoint + half_square_gradient(problem, jets, outputs)
 
-    def _spread(self, ops: Ops, move: Array, index: int, rank: int) -> Array:
-        """Stack one module's move with zeros for the other modules' tangents, on a new axis before `rank` others."""
-        if self._masks is None:
-            return move
-        mask = self._masks[index].reshape(-1, *[1] * rank)
-        return on_leaves(ops, lambda x: x * mask, move)
+    def _stacked(self, ops: Ops, w: Array, u: Array, masks: np.ndarray) -> tuple[Array, Array]:
+        """Give u an axis of one tangent a module, each zero outside its module, in front of the axes of w."""
+        axis = -1 - np.ndim(plain(w))
+        stack = masks.reshape(len(masks), *[1] * (-2 - axis), -1)
+        moved = on_leaves(ops, lambda x: np.expand_dims(x, axis) * stack, u)
+        return on_tangents(ops, lambda x: np.expand_dims(x, axis), w), moved
 
-    def _own(self, ops: Ops, stacks: list[Array]) -> list[Array]:
-        """Take from each module's stack what belongs to its own tangent."""
+    def _own(self, ops: Ops, pieces: list[Array], w: Array) -> Array:
+        """Join what belongs to each module: of a stack of tangents, the module's own."""
         if self._masks is None:
-            return stacks
-        return [on_leaves(ops, lambda x, i=i: x[i], stack) for i, stack in enumerate(stacks)]
+            return ops.concatenate(pieces)
+        axes = np.ndim(plain(w))
 
-    def _total(self, ops: Ops, stack: Array | None, like: Array) -> Array:
-        """Sum a stack over the tangents; None is zero."""
-        stack = like * 0.0 if stack is None else stack
-        return stack if self._masks is None else on_leaves(ops, lambda x: x.sum(axis=0), stack)
+        def take(x: np.ndarray, index: int) -> np.ndarray:
+            # a coefficient that no tangent enters has the axis with length one
+            return x[(..., min(index, x.shape[-1 - axes] - 1), *[slice(None)] * axes)]
+
+        return ops.concatenate([on_leaves(ops, lambda x, i=i: take(x, i), p) for i, p in enumerate(pieces)])
+
+    def _total(self, ops: Ops, stack: Array, w: Array) -> Array:
+        """Sum over the stack of tangents."""
+        if self._masks is None:
+            return stack
+        axis = -1 - np.ndim(plain(w))
+        return on_leaves(ops, lambda x: x.sum(axis=axis), stack)
+
+
+def module_masks(problem: Problem) -> np.ndarray:
+    """Return one row a module, `(L, n)`: one at its weights, zero elsewhere."""
+    masks = np.zeros((len(problem.modules), problem.size))
+    for mask, piece in zip(masks, problem.slices, strict=True):
+        mask[piece] = 1.0
+    return masks
 
 
 def half_square_gradient(problem: Problem, jets: DualOps, outputs: Array) -> Array:
@@ -141,20 +161,23 @@ def _half_square(problem: Problem, ops: Ops, y: Array, v: Array) -> Array:
     return 0.5 * ops.sum(v * output_product(problem, ops, y, problem.target_array, v))
 
 
-def deepest_rank(ops: Ops, x: Array | None) -> int:
-    """Return the largest number of axes among the coefficients of a (nested) dual."""
-    if x is None:
-        return 0
-    if not isinstance(ops, DualOps):
-        return ops.rank(x)
-    return max(deepest_rank(ops.inner, part) for part in ops.parts(x))
-
-
-def on_leaves(ops: Ops, function: Callable[..., Any], x: Any) -> Any:
-    """Apply a function of NumPy arrays to every coefficient of a (nested) dual."""
+def on_leaves(ops: Ops, function: Callable[[np.ndarray], np.ndarray], x: Any) -> Any:
+    """Apply a linear function of NumPy arrays to every coefficient of a (nested) dual."""
+    if isinstance(x, Linear):
+        return x.ops.apply(function, x)
     if not isinstance(ops, DualOps):
         return None if x is None else function(x)
     value, tangent = ops.parts(x)
     return ops.dual(
         on_leaves(ops.inner, function, value), None if tangent is None else on_leaves(ops.inner, function, tangent)
+    )
+
+
+def on_tangents(ops: Ops, function: Callable[[np.ndarray], np.ndarray], x: Any) -> Any:
+    """Apply a linear function of NumPy arrays to every coefficient of a (nested) dual but its plain value."""
+    if not isinstance(ops, DualOps):
+        return x
+    value, tangent = ops.parts(x)
+    return ops.dual(
+        on_tangents(ops.inner, function, value), None if tangent is None else on_leaves(ops.inner, function, tangent)
     )

@@ -9,7 +9,7 @@ namespace of duals); `LinearProgram` runs it forward on NumPy arrays.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -300,13 +300,20 @@ class LinearProgram:
         The arguments, in order.
     outputs : sequence of Linear
         What to compute, in order.
+    definitions : dict, optional
+        Further variables, and what they are: nodes recorded after them.
     """
 
-    def __init__(self, variables: Sequence[Linear], outputs: Sequence[Linear]) -> None:
-        nodes = sorted(_reachable(outputs, set(variables)), key=lambda node: node.number)
+    def __init__(
+        self,
+        variables: Sequence[Linear],
+        outputs: Sequence[Linear],
+        definitions: Mapping[Linear, Linear] | None = None,
+    ) -> None:
+        nodes = _in_order(outputs, variables, definitions or {})
         slots = {node: slot for slot, node in enumerate([*variables, *nodes])}
+        slots.update({node: slots[meaning] for node, meaning in (definitions or {}).items() if meaning in slots})
         self.outputs = [slots[node] for node in outputs]
-        self.arguments = len(variables)
         last = {slots[source]: slots[node] for node in nodes for source in node.sources}
         kept = set(self.outputs)
         self.steps = []
@@ -325,16 +332,22 @@ class LinearProgram:
         return [values[slot] for slot in self.outputs]
 
 
-def _reachable(outputs: Sequence[Linear], variables: set[Linear]) -> set[Linear]:
-    """Collect the nodes that outputs are made of, variables left out."""
-    found: set[Linear] = set()
-    stack = [node for node in outputs if node not in variables]
+def _in_order(
+    outputs: Sequence[Linear], variables: Sequence[Linear], definitions: Mapping[Linear, Linear]
+) -> list[Linear]:
+    """List the nodes that outputs are made of, sources first, without variables."""
+    done, nodes = set(variables), []
+    stack = [definitions.get(node, node) for node in outputs]
     while stack:
-        node = stack.pop()
-        if node not in found:
-            found.add(node)
-            stack.extend(source for source in node.sources if source not in variables)
-    return found
+        node = stack[-1]
+        missing = [source for source in (definitions.get(s, s) for s in node.sources) if source not in done]
+        stack.extend(missing)
+        if not missing:
+            stack.pop()
+            if node not in done:
+                done.add(node)
+                nodes.append(node)
+    return nodes
 
 
 def _plus(x: Any, y: Any) -> Any:
