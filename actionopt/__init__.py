@@ -11,7 +11,10 @@ from actionopt.contraction.bounds import paper_stability_order, stability_bound
 from actionopt.contraction.certify import Certificate, certify
 from actionopt.contraction.compose import ComposedRate, feedback_rate, network_rate, parallel_rate, series_rate
 from actionopt.contraction.decay import Decay, check_decay
+from actionopt.contraction.lipschitz import Lipschitz, estimate_lipschitz
 from actionopt.contraction.rate import Contraction, contraction_at, contraction_rate, rates_along
+from actionopt.contraction.stability import Stability, measure_stability
+from actionopt.contraction.worst import WorstRate, worst_rate
 from actionopt.errors import InputError, SolverError
 from actionopt.loading import load_problem
 from actionopt.losses import CustomLoss, Logistic, Loss, SoftmaxCrossEntropy, SquaredError
@@ -38,6 +41,7 @@ __all__ = [
     "InputError",
     "Lagrangian",
     "LayerMetric",
+    "Lipschitz",
     "Logistic",
     "Loss",
     "Module",
@@ -48,16 +52,20 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "SolverError",
     "SquaredError",
+    "Stability",
     "Trajectory",
+    "WorstRate",
     "adjoints",
     "certify",
     "check_decay",
     "continue_action",
     "contraction_at",
     "contraction_rate",
+    "estimate_lipschitz",
     "feedback_rate",
     "flow",
     "load_problem",
+    "measure_stability",
     "minimize_action",
     "network_rate",
     "paper_stability_order",
@@ -67,4 +75,5 @@ __all__ = [
     "series_rate",
     "stability_bound",
     "step",
+    "worst_rate",
 ]

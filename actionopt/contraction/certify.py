@@ -12,11 +12,11 @@ from scipy.linalg import cholesky, eigvalsh, solve_triangular
 from actionopt.action.trajectory import Trajectory
 from actionopt.contraction.compose import ComposedRate, network_rate, rate_in_scaling
 from actionopt.contraction.displacement import Displacement, displacement
-from actionopt.errors import unknown_name
+from actionopt.errors import InputError, unknown_name
 from actionopt.problem import Problem
 from actionopt.tables import html_table, text_table
 
-METRICS = ("layerwise", "euclidean")  # in the joint metric modules have no lengths of their own
+METRICS = ("layerwise", "euclidean")
 ROUNDING = 1e-9  # of the largest rate: by how much rounding may lift the composed above the whole's rate
 
 
@@ -140,6 +140,8 @@ def certify(problem: Problem, trajectory: Trajectory | Any, *, metric: str = "la
     InputError
         As `contraction_rate`, or for the joint metric.
     """
+    if metric == "joint":
+        raise InputError("in the joint metric modules have no lengths of their own: certify 'layerwise' or 'euclidean'")
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
     moving = isinstance(trajectory, Trajectory)

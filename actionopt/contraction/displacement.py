@@ -90,18 +90,32 @@ def displacement(problem: Problem, w: Any, metric: str = "layerwise") -> Displac
 
 def _metric(model: LocalModel, w: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """G, column by column: `c(w, s e_i) - g = s G e_i`."""
-    scale = _scale(model, gradient)
-    columns = _in_blocks(model, scale * np.eye(len(w)), lambda u: model.momentum(NUMPY, w, u))
-    return _symmetric(columns - gradient) / scale
+    joint, scale = _joint(model), _scale(model, gradient)
+    columns = _in_blocks(model, scale * np.eye(len(w)), lambda u: joint.momentum(NUMPY, w, u))
+    return _own_blocks(model, columns - gradient) / scale
 
 
 def _metric_rate(model: LocalModel, w: np.ndarray, gradient: np.ndarray, velocity: np.ndarray) -> np.ndarray:
     """Gdot, column by column, from the derivative of the same difference along the flow."""
-    scale = _scale(model, gradient)
+    joint, scale = _joint(model), _scale(model, gradient)
     moving = DUALS.dual(w, velocity)
-    columns = _in_blocks(model, scale * np.eye(len(w)), lambda u: model.momentum(DUALS, moving, u).tangent)
-    rest = model.momentum(DUALS, moving, np.zeros_like(w)).tangent
-    return _symmetric(columns - rest) / scale
+    columns = _in_blocks(model, scale * np.eye(len(w)), lambda u: joint.momentum(DUALS, moving, u).tangent)
+    rest = joint.momentum(DUALS, moving, np.zeros_like(w)).tangent
+    return _own_blocks(model, columns - rest) / scale
+
+
+def _joint(model: LocalModel) -> LocalModel:
+    """Return the model of the joint metric: unit vectors move one module each, so one tangent serves both metrics."""
+    return LocalModel(model.problem, "joint")
+
+
+def _own_blocks(model: LocalModel, joint: np.ndarray) -> np.ndarray:
+    """Return the symmetric matrix, for the layerwise metric without its blocks between modules."""
+    if model.metric == "layerwise":
+        sizes = [module.weight_size for module in model.problem.modules]
+        owner = np.repeat(np.arange(len(sizes)), sizes)
+        joint = np.where(owner[:, None] == owner, joint, 0.0)
+    return 0.5 * (joint + joint.T)
 
 
 def _scale(model: LocalModel, gradient: np.ndarray) -> float:
@@ -126,10 +140,6 @@ def _solve(matrix: np.ndarray, gradient: np.ndarray) -> np.ndarray:
             f"the metric is singular to rounding: its diagonal reaches {matrix.diagonal().max():.3g} and "
             "the mass is too small beside it; raise the mass"
         ) from None
-
-
-def _symmetric(matrix: np.ndarray) -> np.ndarray:
-    return 0.5 * (matrix + matrix.T)
 
 
 def _finite(what: str, array: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,11 @@ class Elementwise(NamedTuple):
     value: Callable[[Ops, Array], Array]
     slope: Callable[[Ops, Array, Array], Array]
     from_output: bool = False
+
+    def __reduce__(self) -> Any:
+        """Pickle a named function by its name, so that problems travel to other processes."""
+        name = next((name for name, known in ACTIVATIONS.items() if known is self), None)
+        return (activation, (name,)) if name else (Elementwise, tuple(self))
 
 
 ACTIVATIONS: dict[str, Elementwise] = {

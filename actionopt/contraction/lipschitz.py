@@ -1,0 +1,99 @@
+"""Lipschitz constants, estimated where a trajectory passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from actionopt.action.local_model import LocalModel
+from actionopt.action.trajectory import Trajectory
+from actionopt.backprop import split_weights
+from actionopt.contraction.displacement import DUALS, displacement
+from actionopt.ops import NUMPY
+from actionopt.problem import Problem
+
+DENSE_LIMIT = 100  # weights up to which the Hessian is formed
+
+
+@dataclass(frozen=True)
+class Lipschitz:
+    """Largest slopes met at some points: lower estimates of the constants over a region around them.
+
+    Attributes
+    ----------
+    kappa : float
+        Largest norm of the gradient in the weights of one sample's loss, without weight decay.
+    smoothness : float
+        Largest absolute eigenvalue of the Hessian of the energy: a Lipschitz constant of its gradient.
+    method : str
+        How they were obtained.
+    """
+
+    kappa: float
+    smoothness: float
+    method: str
+
+
+def estimate_lipschitz(problem: Problem, points: Trajectory | Any) -> Lipschitz:
+    """Estimate Lipschitz constants of the loss and of the energy's gradient as maxima over points and samples.
+
+    Parameters
+    ----------
+    problem : Problem
+    points : Trajectory or array (N, n)
+
+    Returns
+    -------
+    Lipschitz
+
+    Raises
+    ------
+    InputError
+        If the weights cannot be used, or the energy has a kink at a point.
+    """
+    nodes = points.weights if isinstance(points, Trajectory) else points
+    nodes = np.atleast_2d(problem.check_weights(nodes, "points"))
+    kappa = max(float(gradient_norms(problem, w).max()) for w in nodes)
+    smoothness = max(_hessian_norm(problem, w) for w in nodes)
+    method = (
+        f"maxima over {len(nodes)} points and {problem.samples} samples of the norm of a sample's gradient and of the "
+        "largest absolute eigenvalue of the energy's Hessian; lower estimates of the constants of a region"
+    )
+    return Lipschitz(kappa, smoothness, method)
+
+
+def gradient_norms(problem: Problem, w: np.ndarray) -> np.ndarray:
+    """Return `|d loss_b / dw|` of each sample `(B,)` at `w (n,)`, weight decay left out."""
+    return np.linalg.norm(sample_gradients(problem, w), axis=-1)
+
+
+def sample_gradients(problem: Problem, w: np.ndarray) -> np.ndarray:
+    """Return `d loss_b / dw (B, n)` at `w (n,)`, weight decay left out: samples run as leading axes, one by one."""
+    w = problem.check_weights(w)
+    states = [problem.inputs[:, None, :]]
+    pieces = split_weights(problem, NUMPY, np.broadcast_to(w, (problem.samples, problem.size)))
+    for module, piece in zip(problem.modules, pieces, strict=True):
+        states.append(module.forward(NUMPY, piece, states[-1]))
+    adjoint = problem.loss.gradient(NUMPY, states[-1], problem.target_array[:, None, :])
+    pulled = []
+    for module, piece, z, out in reversed(list(zip(problem.modules, pieces, states[:-1], states[1:], strict=True))):
+        gradient, adjoint = module.vjp(NUMPY, piece, z, out, adjoint)
+        pulled.append(gradient)
+    return np.concatenate(pulled[::-1], axis=-1)
+
+
+def _hessian_norm(problem: Problem, w: np.ndarray) -> float:
+    if problem.size <= DENSE_LIMIT:
+        return float(abs(np.linalg.eigvalsh(displacement(problem, w, "euclidean").momentum_jacobian)).max())
+    model = LocalModel(problem, "euclidean")
+    still = np.zeros_like(w)
+
+    def product(v: np.ndarray) -> np.ndarray:
+        return model.momentum(DUALS, DUALS.dual(w, v.ravel()), still).tangent
+
+    operator = LinearOperator((problem.size, problem.size), matvec=product, dtype=float)
+    start = np.random.default_rng(0).standard_normal(problem.size)
+    return float(abs(eigsh(operator, k=1, which="LM", v0=start, tol=1e-6, return_eigenvectors=False)[0]))
