@@ -15,7 +15,7 @@ import numpy as np
 from actionopt.action.density import Density, Expansion
 from actionopt.action.local_model import LocalModel
 from actionopt.metric.batched import BatchedMetric
-from actionopt.ops import NUMPY, DualOps, Linear, LinearOps, LinearProgram
+from actionopt.ops import NUMPY, Dual, DualOps, Linear, LinearOps, LinearProgram
 from actionopt.problem import Problem
 
 # numbers in the widest array of a block: measured fastest at 20-40 thousand (a fifth of a megabyte), where a product
@@ -84,19 +84,19 @@ class GradientFlowExpansion(Expansion):
         """Record `H y` and `D v + g`, the force and the momentum of a metric D; here `dy = dv + D^{-1} H dw`."""
         duals, dy = DualOps(linear), linear.variable(dw.lengths)
         force, gradient = self.model.pulled(duals, duals.dual(self.w, dw), duals.dual(self.gap, dy))
-        curved, mass = gradient.tangent, self.model.problem.mass
-        changes = [force.tangent, curved + dv * mass]
+        curved, mass = _tangent(gradient, dw), self.model.problem.mass
+        changes = [_tangent(force, dw), curved + dv * mass]
         return force.value, LinearProgram([dw, dv], changes, {dy: dv + curved * (1.0 / mass)})
 
     def _record_varying(self, linear: LinearOps, dw: Linear, dv: Linear) -> tuple[np.ndarray, LinearProgram]:
         """Record the difference of the model's derivatives at the two velocities v and u."""
         duals, u = DualOps(linear), self.flow_velocity
-        slope = self.model.momentum(duals, duals.dual(self.w, dw), duals.dual(u, None)).tangent
-        du = linear.apply(lambda slope: -self.mass_solve(slope), slope)
+        slope = self.model.momentum(duals, duals.dual(self.w, dw), duals.dual(u, None))
+        du = linear.apply(lambda slope: -self.mass_solve(slope), _tangent(slope, dw))
         both = linear.apply(lambda dv, du: np.stack(np.broadcast_arrays(dv, du), axis=-3), dv, du)
         moved = duals.dual(self.w, linear.apply(lambda dw: dw[..., None, :, :], dw))
         force, momentum = self.model.derivatives(duals, moved, duals.dual(np.stack([self.v, u]), both))
-        changes = [linear.apply(_difference, force.tangent), linear.apply(_first, momentum.tangent)]
+        changes = [linear.apply(_difference, _tangent(force, both)), linear.apply(_first, _tangent(momentum, both))]
         return _difference(force.value), LinearProgram([dw, dv], changes)
 
     @cached_property
@@ -111,6 +111,11 @@ class GradientFlowExpansion(Expansion):
     @property
     def potential(self) -> np.ndarray:
         return 0.5 * (self.gradient * self.mass_solve(self.gradient)).sum(axis=-1)
+
+
+def _tangent(x: Dual, like: Linear) -> Linear:
+    """Return what was recorded of x, zero where it does not depend on the direction."""
+    return like * 0.0 if x.tangent is None else x.tangent
 
 
 def _difference(pair: np.ndarray) -> np.ndarray:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+import actionopt as ao
+from actionopt.action.gradient_flow import GradientFlowDensity
+from actionopt.action.local_model import LocalModel
 from actionopt.action.scheme import make_scheme
 from actionopt.action.task import ActionTask, make_task
 from actionopt.action.time_laplacian import TimeInverse
-from tests.action.cases import squared
+from actionopt.ops import NUMPY, DualOps
+from tests.action.cases import softmax, squared, users, users_metric
 
 
 def task_of(scheme: str, end: str, rng: np.random.Generator) -> ActionTask:
@@ -37,3 +43,41 @@ def test_time_inverse_is_weighted_least_squares(scheme: str, end: str, rng: np.r
     residual = rng.standard_normal(found.shape) * task.free
     paired = (inverse.transposed(residual) * velocity).sum()
     np.testing.assert_allclose(paired, (residual * found).sum(), rtol=1e-11)
+
+
+@pytest.mark.parametrize("metric", ["layerwise", "joint", "euclidean"])
+@pytest.mark.parametrize("output_metric", [None, "euclidean", "fisher"])
+def test_products_where_nothing_depends_on_the_direction(
+    metric: str, output_metric: str | None, rng: np.random.Generator
+) -> None:
+    """A linear energy in a constant metric: `l_vv = G` is all that is left of the Hessian."""
+    loss = ao.CustomLoss(lambda ops, y, target: ops.sum(y * ops.row([1.0, -2.0])))
+    problem = ao.Problem([ao.Parameter(2)], None, None, loss, mass=0.5, output_metric=output_metric)
+    w, v, dw, dv = rng.standard_normal((4, 3, 2))
+    force, momentum = GradientFlowDensity(problem, metric).expand(w, v).product(dw, dv)
+    mass = 1.5 if output_metric == "euclidean" and metric != "euclidean" else 0.5
+    np.testing.assert_allclose(force, 0.0, atol=1e-14)
+    np.testing.assert_allclose(momentum, mass * dv, rtol=1e-13)
+
+
+@pytest.mark.parametrize("metric", ["layerwise", "joint", "euclidean"])
+@pytest.mark.parametrize("case", [squared, softmax, users, users_metric])
+def test_recorded_products_agree_with_duals(
+    case: Callable[[], ao.Problem], metric: str, rng: np.random.Generator
+) -> None:
+    """The twin: momentum, solve and force on duals along one direction, nothing recorded."""
+    model, duals = LocalModel(case(), metric), DualOps(NUMPY)
+    w, v, dw, dv = 0.5 * rng.standard_normal((4, 3, model.problem.size))
+    point = GradientFlowDensity(model.problem, metric).expand(w, v)
+    gap = duals.dual(point.gap, None)
+    slope = model.momentum(duals, duals.dual(w, dw), duals.dual(v, dv) - gap).tangent
+    u = duals.dual(v - point.gap, dv - point.mass_solve(slope))
+    ahead, momentum = model.derivatives(duals, duals.dual(w, dw), duals.dual(v, dv))
+    behind, still = model.derivatives(duals, duals.dual(w, dw), u)
+    force, change = point.product(dw, dv)
+    np.testing.assert_allclose(still.value, 0.0, atol=1e-12)
+    np.testing.assert_allclose(change, momentum.tangent, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(force, ahead.tangent - behind.tangent, rtol=1e-9, atol=1e-11)
+    stacked = point.product(np.stack([dw, 2.0 * dw]), np.stack([dv, 2.0 * dv]))
+    np.testing.assert_allclose(stacked[0], np.stack([force, 2.0 * force]), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(stacked[1], np.stack([change, 2.0 * change]), rtol=1e-10, atol=1e-12)
