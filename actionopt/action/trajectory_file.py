@@ -14,6 +14,7 @@ import numpy as np
 from actionopt.action.scheme import SCHEMES, make_scheme
 from actionopt.errors import InputError
 from actionopt.files import replacing
+from actionopt.plain import plain
 
 if TYPE_CHECKING:
     from actionopt.action.trajectory import Trajectory
@@ -33,7 +34,7 @@ def write_trajectory(trajectory: Trajectory, path: str | Path) -> Path:
     arrays = {name: getattr(trajectory, name) for name in (*NEEDED, *OPTIONAL)}
     arrays = {name: np.ascontiguousarray(a, dtype=float) for name, a in arrays.items() if a is not None}
     described = {name: getattr(trajectory, name) for name in DESCRIBED}
-    described["stats"] = {key: _plain(value) for key, value in trajectory.stats.items()}
+    described["stats"] = {key: plain(value) for key, value in trajectory.stats.items()}
     metadata = {"schema": SCHEMA, "version": VERSION, **described}
     metadata["checksum"] = _checksum(arrays, metadata)
     with replacing(path) as temporary:
@@ -124,14 +125,3 @@ def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> str:
     described = {key: value for key, value in metadata.items() if key != "checksum"}
     digest.update(json.dumps(described, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """Return a value that JSON can hold."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

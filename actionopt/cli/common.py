@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
-import numpy as np
 
 from actionopt import figures
 from actionopt.cli.reporting import Reporting
 from actionopt.errors import InputError
 from actionopt.loading import load_problem
+from actionopt.plain import plain
 from actionopt.problem import Problem
 
 if TYPE_CHECKING:
@@ -113,21 +113,6 @@ def emit(as_json: bool, record: dict[str, Any], table: str) -> None:
     """Print the record as one JSON object, or the table."""
     stdout = click.get_current_context().meta.get(_STDOUT, sys.stdout)
     click.echo(json.dumps(plain(record)) if as_json else table, file=stdout)
-
-
-def plain(value: Any) -> Any:
-    """Turn a record into what JSON knows: arrays into lists, numbers that are not finite into null."""
-    if isinstance(value, dict):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    return str(value)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,85 @@
+"""`actionopt run`: the whole trip of a problem into a folder, with figures and a page."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from actionopt.cli.common import emit, problem_command
+from actionopt.cli.points import parse_point
+from actionopt.report.progress import stage_bar
+from actionopt.report.run import Run, run_stages
+from actionopt.report.stages import STAGES, Options
+from actionopt.report.workspace import Workspace
+from actionopt.tables import text_table
+
+INTERRUPTED = 130
+
+
+@problem_command
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results; it resumes.")
+@click.option("--start", help="A named point of the file, or numbers with commas.  [default: initial weights]")
+@click.option("--end", help="A named point or numbers with commas, nan where free: adds the path there.")
+@click.option("--horizon", type=float, help="Length of time.  [default: until the flow settles]")
+@click.option("--steps", type=int, help="Number of equal steps.  [default: enough for the flow]")
+@click.option("--metric", default="layerwise", show_default=True, help="Also joint, euclidean (the mass alone).")
+@click.option("--scheme", default="midpoint", show_default=True, help="Also gauss2, of order 4.")
+@click.option("--solver", default="ipopt", show_default=True, help="Whose multipliers are compared: also fatrop, ...")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights.")
+@click.option("--progress/--no-progress", default=None, help="Show progress on standard error.  [default: terminals]")
+def command(
+    path: Path,
+    settings: dict[str, Any],
+    as_json: bool,
+    out: Path,
+    start: str | None,
+    end: str | None,
+    progress: bool | None,
+    **options: Any,
+) -> int:
+    """Check the adjoints, follow the flow, certify it by its action, compute contraction; write a report.
+
+    DIR holds report.html, results.json, figures and arrays afterwards. An interrupted run goes on where it stopped
+    when the same command is given again; a changed problem file or option repeats what depends on it.
+
+    Exit status 1: a stage failed; the report says which, and what to try.
+    """
+    from actionopt.report.write import REPORT, write_results
+
+    chosen = Options(
+        start=None if start is None else parse_point(path, start, "--start"),
+        end=None if end is None else parse_point(path, end, "--end"),
+        **options,
+    )
+
+    def finish(workspace: Workspace, run: Run) -> None:
+        write_results(workspace, run, shlex.join(["actionopt", *sys.argv[1:]]))
+
+    try:
+        with stage_bar(len(STAGES), sys.stderr.isatty() if progress is None else progress) as report:
+            run = run_stages(path, settings, out, chosen, finish=finish, report=report)
+    except KeyboardInterrupt:
+        click.echo(f"actionopt: interrupted; finished stages are kept in {out}: give the same command again", err=True)
+        return INTERRUPTED
+    page = out / REPORT
+    emit(as_json, {**_record(run), "report": str(page)}, f"{_table(run)}\n\nreport: {page}")
+    return 0 if run.ok else 1
+
+
+def _record(run: Run) -> dict[str, Any]:
+    return {"ok": run.ok, "stages": {name: asdict(record) for name, record in run.records.items()}}
+
+
+def _table(run: Run) -> str:
+    rows = [
+        (stage.title, record.state, "before" if stage.name not in run.repeated else f"{record.seconds:.2f}")
+        for stage in STAGES
+        if (record := run.records.get(stage.name)) is not None
+    ]
+    messages = [record.message for record in run.records.values()]
+    return "\n".join([text_table(("stage", "outcome", "seconds"), rows), "", *messages])

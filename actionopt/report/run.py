@@ -1,0 +1,129 @@
+"""Running all stages of a problem into a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from actionopt.errors import InputError, SolverError
+from actionopt.loading import load_problem
+from actionopt.report.stages import STAGES, Context, Options, Outcome, Stage
+from actionopt.report.workspace import Record, Workspace, key_of, open_workspace
+
+Report = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended.
+
+    Attributes
+    ----------
+    context : Context
+    records : dict
+        The record of each stage that applies, in order.
+    repeated : tuple of str
+        The stages that ran this time; the others were found finished.
+    """
+
+    context: Context
+    records: dict[str, Record]
+    repeated: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no stage failed."""
+        return all(record.state != "failed" for record in self.records.values())
+
+
+def run_stages(
+    path: Path,
+    settings: dict[str, Any],
+    out: Path,
+    options: Options,
+    *,
+    finish: Callable[[Workspace, Run], None],
+    report: Report = lambda stage, event: None,
+) -> Run:
+    """Run the stages of a problem file that are not finished in the folder `out`.
+
+    Parameters
+    ----------
+    path : Path
+        The problem file.
+    settings : dict
+        Options of its `build`.
+    out : Path
+        Made where it is missing; locked while the run works in it.
+    options : Options
+    finish : callable
+        `finish(workspace, run)` draws the figures and writes the page, in the locked folder.
+    report : callable
+        `report(title, event)` with "start", "reused" or the state of a stage.
+
+    Raises
+    ------
+    InputError
+        If the problem or an option cannot be used, or the folder cannot be written to.
+    """
+    what = load_problem(path, **settings)
+    source = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with open_workspace(out) as workspace:
+        context = Context(what, options, Path(out))
+        context.start  # noqa: B018  a start that is missing or wrong is the user's to know before any work
+        keys: dict[str, str] = {}
+        records: dict[str, Record] = {}
+        repeated: list[str] = []
+        for stage in STAGES:
+            if not stage.applies(context):
+                continue
+            keys[stage.name] = key = _key(stage, source, settings, options, keys)
+            record = workspace.finished(stage.name, key)
+            if record is None:
+                report(stage.title, "start")
+                record = _run_stage(stage, context, workspace, key, records)
+                repeated.append(stage.name)
+                report(stage.title, record.state)
+            else:
+                report(stage.title, "reused")
+            records[stage.name] = record
+        run = Run(context, records, tuple(repeated))
+        finish(workspace, run)
+    return run
+
+
+def _key(stage: Stage, source: str, settings: dict[str, Any], options: Options, keys: dict[str, str]) -> str:
+    """Digest what a stage depends on: the problem file, its options, and the stages before it."""
+    chosen = {name: _plain(value) for name, value in asdict(options).items() if name in stage.options}
+    return key_of(version("actionopt"), stage.name, source, settings, chosen, [keys[name] for name in stage.needs])
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _run_stage(stage: Stage, context: Context, workspace: Workspace, key: str, records: dict[str, Record]) -> Record:
+    """Run a stage and enter it in the manifest; one that raises is not remembered, so the next run repeats it."""
+    workspace.forget(stage.name)
+    missing = [name for name in stage.needs if not records[name].files]
+    if missing:
+        return Record(key, "skipped", f"Skipped: it needs the stage {missing[0]!r}, which brought no result.", 0.0)
+    began = time.perf_counter()
+    try:
+        outcome: Outcome = stage.run(context)
+    except (InputError, SolverError) as error:
+        return Record(key, "failed", str(error), time.perf_counter() - began)
+    return workspace.remember(
+        stage.name,
+        key,
+        state=outcome.state,
+        message=outcome.message,
+        seconds=time.perf_counter() - began,
+        summary={name: _plain(value) for name, value in outcome.summary.items()},
+        files=list(outcome.files),
+    )

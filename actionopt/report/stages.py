@@ -1,0 +1,251 @@
+"""The stages of a run: what each computes, what it depends on, and what it shows in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actionopt.action.continuation import continue_action
+from actionopt.action.lagrangian import Lagrangian
+from actionopt.action.minimize import minimize_action
+from actionopt.action.trajectory import Trajectory
+from actionopt.contraction.rate import rates_along
+from actionopt.errors import InputError
+from actionopt.files import replacing
+from actionopt.problem import Problem
+from actionopt.report.scale import resolved_flow, settling_time
+
+FLOW, ACTION, PATH, ADJOINTS, RATES = "flow.npz", "action.npz", "path.npz", "adjoints.npz", "contraction.npz"
+CERTIFIED = 1e-12  # largest action of a certified flow, relative to the energy it loses
+RATE_NODES, RATE_SIZE = 21, 400  # nodes at which the contraction rate is computed, and weights up to which it is
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asks of a run; None stands for what the problem itself suggests."""
+
+    start: np.ndarray | None = None
+    end: np.ndarray | None = None
+    horizon: float | None = None
+    steps: int | None = None
+    metric: str = "layerwise"
+    scheme: str = "midpoint"
+    solver: str = "ipopt"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage brought: `state` ok, failed or skipped, a message that advises, figures, and files written."""
+
+    state: str
+    message: str
+    summary: dict[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+
+
+@dataclass
+class Context:
+    """What the stages work on: the system, the options, the folder."""
+
+    what: Problem | Lagrangian
+    options: Options
+    folder: Path
+
+    @cached_property
+    def start(self) -> np.ndarray:
+        """The start of every trajectory, `(n,)`."""
+        if self.options.start is not None:
+            return self.options.start
+        if isinstance(self.what, Problem):
+            return self.what.initial_weights(self.options.seed)
+        raise InputError(f"a {type(self.what).__name__} has no initial weights: give --start")
+
+    @property
+    def problem(self) -> Problem:
+        """The system, where it is a Problem."""
+        assert isinstance(self.what, Problem)
+        return self.what
+
+    def trajectory(self, name: str) -> Trajectory:
+        """Read a trajectory that an earlier stage saved."""
+        return Trajectory.load(self.folder / name)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage: its name, title, the stages and options it depends on, whom it applies to, and its function."""
+
+    name: str
+    title: str
+    run: Callable[[Context], Outcome]
+    needs: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    applies: Callable[[Context], bool] = lambda context: isinstance(context.what, Problem)
+
+
+def check_stage(context: Context) -> Outcome:
+    """Compare the multipliers of the layer equations with the adjoints of backpropagation."""
+    from actionopt.constrained import check_adjoints
+
+    check = check_adjoints(context.problem, context.start, solver=context.options.solver)
+    arrays = {f"multipliers_{i}": array for i, array in enumerate(check.multipliers)}
+    arrays |= {f"adjoints_{i}": array for i, array in enumerate(check.adjoints)}
+    save_arrays(context.folder / ADJOINTS, arrays)
+    summary = {
+        "relative_error": check.relative_error,
+        "gradient_error": check.gradient_error,
+        "solver": context.options.solver,
+    }
+    verdict = "are" if check.ok else "are NOT"
+    message = (
+        f"The multipliers of the layer equations, from {context.options.solver}, {verdict} the adjoints of "
+        f"backpropagation: they differ by {check.relative_error:.1e} of the largest adjoint."
+    )
+    return Outcome("ok" if check.ok else "failed", message, summary, (ADJOINTS,))
+
+
+def flow_stage(context: Context) -> Outcome:
+    """Follow the gradient flow by the explicit metric step."""
+    options, problem = context.options, context.problem
+    chosen = options.horizon is None
+    horizon = options.horizon or settling_time(problem, context.start, options.metric)
+    found, change = resolved_flow(problem, context.start, horizon, options.metric, options.steps)
+    found.save(context.folder / FLOW)
+    energy = found.energy
+    assert energy is not None
+    summary = {
+        "horizon": horizon,
+        "horizon_chosen": chosen,
+        "steps": len(found.times) - 1,
+        "step_error": change,
+        "method": found.stats.get("method"),
+        "energy_start": energy[0],
+        "energy_end": energy[-1],
+        "action": found.action,
+    }
+    length = "in which it settles" if chosen else "as asked"
+    message = (
+        f"The {options.metric} gradient flow takes the energy from {energy[0]:.4g} to {energy[-1]:.4g} in time "
+        f"{horizon:g} ({length}), {summary['steps']} steps of {summary['method']}."
+    )
+    if not found.success:
+        return Outcome("failed", f"{message} It stopped early: {found.message}", summary, (FLOW,))
+    return Outcome("ok", message, summary, (FLOW,))
+
+
+def action_stage(context: Context) -> Outcome:
+    """Minimise the action with a free end, from the flow: its value certifies the trajectory."""
+    options, guess = context.options, context.trajectory(FLOW)
+    found = minimize_action(
+        context.problem,
+        context.start,
+        times=guess.times,
+        scheme=options.scheme,
+        metric=options.metric,
+        guess=guess,
+        throw=False,
+    )
+    found.save(context.folder / ACTION)
+    lost = max(-(found.energy_change or 0.0), np.finfo(float).tiny)
+    moved = float(abs(found.weights - guess.weights).max())
+    summary = {**found.summary, "relative_action": found.action / lost, "distance_to_flow": moved}
+    message = (
+        f"The least action from there is {found.action:.2e}, {found.action / lost:.1e} of the energy lost, down from "
+        f"{guess.action:.2e} for the explicit flow; no weight moved by more than {moved:.1e}."
+    )
+    if not found.success:
+        return Outcome("failed", f"{message} The solver stopped early: {found.message}", summary, (ACTION,))
+    if found.action > CERTIFIED * lost:
+        return Outcome("failed", f"{message} That certifies no flow: take more steps.", summary, (ACTION,))
+    return Outcome("ok", f"{message} The trajectory is certified.", summary, (ACTION,))
+
+
+def path_stage(context: Context) -> Outcome:
+    """Find the path of least action to the given end, over horizons that double."""
+    options = context.options
+    if options.horizon is not None:
+        horizon = options.horizon
+    elif isinstance(context.what, Problem):
+        horizon = context.trajectory(FLOW).times[-1]
+    else:
+        raise InputError("a Lagrangian has no time scale of its own: give --horizon")
+    paths = continue_action(
+        context.what,
+        context.start,
+        options.end,
+        horizons=[horizon / 4, horizon / 2, horizon],
+        steps=options.steps or 100,
+        scheme=options.scheme,
+        metric=options.metric,
+        throw=False,
+    )
+    found = paths[-1]
+    found.save(context.folder / PATH)
+    summary = {**found.summary, "horizons": [path.times[-1] for path in paths]}
+    message = f"The path of least action to the given end takes time {found.times[-1]:g} and action {found.action:.6g}."
+    if found.energy is not None:
+        climb = found.energy.max() - found.energy[0]
+        message += (
+            f" It climbs by {climb:.6g} in energy; twice the climb, {2 * climb:.6g}, is its limit for long times."
+        )
+    state = "ok" if found.success else "failed"
+    return Outcome(state, message if found.success else f"{message} {found.message}", summary, (PATH,))
+
+
+def contraction_stage(context: Context) -> Outcome:
+    """Compute the contraction rate along the certified trajectory."""
+    problem = context.problem
+    if problem.size > RATE_SIZE:
+        message = (
+            f"Skipped: the rate is an eigenvalue of dense matrices at every node, and {problem.size} weights are more "
+            f"than {RATE_SIZE}. `actionopt contract` computes it all the same."
+        )
+        return Outcome("skipped", message)
+    found = context.trajectory(ACTION)
+    nodes = np.unique(np.linspace(0, len(found.times) - 1, RATE_NODES).round().astype(int))
+    rates = rates_along(problem, found.weights[nodes], metric=context.options.metric)
+    save_arrays(context.folder / RATES, {"times": found.times[nodes], "rates": rates})
+    worst = int(rates.argmin())
+    summary = {"least": rates[worst], "time": found.times[nodes[worst]], "start": rates[0], "end": rates[-1]}
+    if rates[worst] > 0:
+        meaning = f"neighbouring trajectories approach each other at least like exp(-{rates[worst]:.3g} t)"
+    else:
+        meaning = "there neighbouring trajectories may separate"
+    message = (
+        f"The contraction rate in the {context.options.metric} metric is least, {rates[worst]:.4g}, at "
+        f"t = {summary['time']:.4g}: {meaning}. At the end it is {rates[-1]:.4g}."
+    )
+    return Outcome("ok", message, summary, (RATES,))
+
+
+STAGES = (
+    Stage("check", "Adjoints are multipliers", check_stage, options=("start", "seed", "solver")),
+    Stage("flow", "Gradient flow", flow_stage, options=("start", "seed", "metric", "horizon", "steps")),
+    Stage("action", "Action and certificate", action_stage, needs=("flow",), options=("scheme",)),
+    Stage(
+        "path",
+        "Path of least action to the given end",
+        path_stage,
+        options=("start", "seed", "end", "horizon", "steps", "metric", "scheme"),
+        applies=lambda context: context.options.end is not None or isinstance(context.what, Lagrangian),
+    ),
+    Stage("contraction", "Contraction along the trajectory", contraction_stage, needs=("action",)),
+)
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write plain arrays as .npz, whole or not at all."""
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read what `save_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)

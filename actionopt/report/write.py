@@ -1,0 +1,125 @@
+"""What a run leaves to read: figures, `results.json` and `report.html`."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from actionopt import figures
+from actionopt.plain import plain
+from actionopt.report.page import Picture, Section, render
+from actionopt.report.pictures import PICTURES
+from actionopt.report.run import Run
+from actionopt.report.stages import STAGES
+from actionopt.report.workspace import Record, Workspace, key_of, write_text
+
+REPORT, RESULTS, FIGURES = "report.html", "results.json", "figures"
+PACKAGES = ("actionopt", "numpy", "scipy", "casadi", "matplotlib", "autograd")
+
+
+def write_results(workspace: Workspace, run: Run, command: str) -> None:
+    """Write the figures that are new, `results.json` and `report.html` into the folder of a run."""
+    drawn = _draw(workspace, run)
+    record = {"command": command, "versions": versions(), "ok": run.ok, "stages": _stages(run)}
+    write_text(workspace.path(RESULTS), json.dumps(plain(record), indent=1))
+    write_text(workspace.path(REPORT), render(_title(run), _lead(run), [*_sections(run, drawn), _making(run, command)]))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that computed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _stages(run: Run) -> dict[str, Any]:
+    return {name: asdict(record) for name, record in run.records.items()}
+
+
+def _draw(workspace: Workspace, run: Run) -> dict[str, list[Picture]]:
+    """Draw each figure whose stage has changed, on light and dark ground; return them by stage."""
+    drawn: dict[str, list[Picture]] = {}
+    for picture in PICTURES:
+        record = run.records.get(picture.stage)
+        if record is None or picture.file not in record.files:
+            continue
+        names = [f"{FIGURES}/{picture.name}{ending}.svg" for ending in ("", "-dark")]
+        key = key_of("figure", picture.name, record.key, record.files)
+        if workspace.finished(f"figure {picture.name}", key) is None:
+            began = time.perf_counter()
+            for name, dark in zip(names, (False, True), strict=True):
+                figures.save(picture.draw(run.context, dark), workspace.path(name))
+            seconds = time.perf_counter() - began
+            workspace.remember(
+                f"figure {picture.name}", key, state="ok", message="", seconds=seconds, summary={}, files=names
+            )
+        light, dark_svg = (workspace.path(name).read_text(encoding="utf-8") for name in names)
+        drawn.setdefault(picture.stage, []).append(Picture(picture.name, picture.caption(run.context), light, dark_svg))
+    return drawn
+
+
+def _title(run: Run) -> str:
+    return f"{run.context.what.name}: from the equations to a certified trajectory"
+
+
+def _lead(run: Run) -> str:
+    failed = [
+        stage.title for stage in STAGES if stage.name in run.records and run.records[stage.name].state == "failed"
+    ]
+    if not failed:
+        return "Everything that was computed holds."
+    return f"Not everything holds: see {' and '.join(failed)}, with what to try."
+
+
+def _sections(run: Run, drawn: dict[str, list[Picture]]) -> list[Section]:
+    sections = [_overview(run)]
+    for stage in STAGES:
+        record = run.records.get(stage.name)
+        if record is not None:
+            sections.append(
+                Section(stage.title, record.state, [record.message], _numbers(record), drawn.get(stage.name, []))
+            )
+    return sections
+
+
+def _overview(run: Run) -> Section:
+    what = run.context.what
+    rows = [
+        (stage.title, run.records[stage.name].state, run.records[stage.name].seconds)
+        for stage in STAGES
+        if stage.name in run.records
+    ]
+    return Section("Overview", "", [repr(what)], (("stage", "outcome", "seconds"), rows))
+
+
+def _numbers(record: Record) -> tuple[tuple[str, str], list[tuple[str, Any]]] | None:
+    rows = [
+        (name.replace("_", " "), value)
+        for name, value in record.summary.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    ]
+    return (("quantity", "value"), rows) if rows else None
+
+
+def _making(run: Run, command: str) -> Section:
+    options = {name: value for name, value in asdict(run.context.options).items() if value is not None}
+    rows = [
+        ("command", command),
+        ("date", time.strftime("%Y-%m-%d %H:%M")),
+        ("machine", f"{platform.system()} {platform.machine()}"),
+        *((name, str(plain(value))) for name, value in options.items()),
+        *versions().items(),
+    ]
+    sentences = [
+        "The same command finds finished stages again and repeats only what has changed. Results are in results.json "
+        "and, as arrays, in the .npz files beside this page."
+    ]
+    return Section("How this was made", "", sentences, (("", ""), rows))
