@@ -31,7 +31,7 @@ def solve_newton(
     density = make_density(task, small=True)
     action = DiscreteAction(density, task)
     with np.errstate(all="ignore"):
-        _check_guess(action.at(points))
+        check_guess(action.at(points))
     precondition = _preconditioner(action)
     built = time.perf_counter()
     with np.errstate(all="ignore"):
@@ -83,7 +83,8 @@ def _preconditioner(action: DiscreteAction) -> Preconditioner:
     return lambda point, residual: laplacian.solve(point.expansion, residual)
 
 
-def _check_guess(point: ActionPoint) -> None:
+def check_guess(point: ActionPoint) -> None:
+    """Raise InputError where the Lagrangian or its derivatives are not finite at the trajectory to start from."""
     finite = np.isfinite(point.expansion.value) & np.isfinite(point.expansion.force).all(axis=-1)
     if not finite.all():
         stage = int(np.flatnonzero(~finite)[0])
