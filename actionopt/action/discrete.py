@@ -26,11 +26,15 @@ class DiscreteAction:
         self.free = task.free
         self._position_t = self.scheme.position.T.tocsr()
         self._velocity_t = self.scheme.velocity.T.tocsr()
+        self._last: ActionPoint | None = None
 
     def at(self, points: np.ndarray) -> ActionPoint:
-        """Evaluate at X `(K, n)`."""
+        """Evaluate at X `(K, n)`; asked for the same array again, return the same point."""
+        if self._last is not None and self._last.points is points:
+            return self._last
         expansion = self.density.expand_blocks(self.scheme.position @ points, self.scheme.velocity @ points)
-        return ActionPoint(self, points, expansion)
+        self._last = ActionPoint(self, points, expansion)
+        return self._last
 
     def gather(self, force: np.ndarray, momentum: np.ndarray) -> np.ndarray:
         """Pull derivatives at the stages back to the free entries: `P^T (weight force) + Q^T (weight momentum)`."""

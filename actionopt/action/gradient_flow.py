@@ -9,6 +9,7 @@ recorded once a point: what does not depend on the direction is then not compute
 from __future__ import annotations
 
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,15 @@ class GradientFlowDensity(Density):
 
     def expand(self, w: np.ndarray, v: np.ndarray) -> Expansion:
         return GradientFlowExpansion(self.model, w, v)
+
+
+class _Record(NamedTuple):
+    """The force, and its and the momentum's changes as functions of a direction."""
+
+    force: np.ndarray
+    direction: list[Linear]
+    changes: list[Linear]
+    definitions: dict[Linear, Linear]
 
 
 class GradientFlowExpansion(Expansion):
@@ -67,28 +77,33 @@ class GradientFlowExpansion(Expansion):
 
     @property
     def force(self) -> np.ndarray:
-        return self._record[0]
+        return self._record.force
 
     def product(self, dw: np.ndarray, dv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        force, momentum = self._record[1](dw, dv)
+        force, momentum = self._program(dw, dv)
         return force, momentum
 
     @cached_property
-    def _record(self) -> tuple[np.ndarray, LinearProgram]:
-        """The force, and what a direction `(dw, dv)` does to force and momentum, recorded."""
+    def _program(self) -> LinearProgram:
+        record = self._record
+        return LinearProgram(record.direction, record.changes, record.definitions)
+
+    @cached_property
+    def _record(self) -> _Record:
+        """The force, and what a direction `(dw, dv)` does to force and momentum."""
         linear = LinearOps(NUMPY)
         dw, dv = linear.variable((self.w.shape[1],)), linear.variable((self.w.shape[1],))
         return (self._record_constant if self.model.constant else self._record_varying)(linear, dw, dv)
 
-    def _record_constant(self, linear: LinearOps, dw: Linear, dv: Linear) -> tuple[np.ndarray, LinearProgram]:
+    def _record_constant(self, linear: LinearOps, dw: Linear, dv: Linear) -> _Record:
         """Record `H y` and `D v + g`, the force and the momentum of a metric D; here `dy = dv + D^{-1} H dw`."""
         duals, dy = DualOps(linear), linear.variable(dw.lengths)
         force, gradient = self.model.pulled(duals, duals.dual(self.w, dw), duals.dual(self.gap, dy))
         curved, mass = _tangent(gradient, dw), self.model.problem.mass
         changes = [_tangent(force, dw), curved + dv * mass]
-        return force.value, LinearProgram([dw, dv], changes, {dy: dv + curved * (1.0 / mass)})
+        return _Record(force.value, [dw, dv], changes, {dy: dv + curved * (1.0 / mass)})
 
-    def _record_varying(self, linear: LinearOps, dw: Linear, dv: Linear) -> tuple[np.ndarray, LinearProgram]:
+    def _record_varying(self, linear: LinearOps, dw: Linear, dv: Linear) -> _Record:
         """Record the difference of the model's derivatives at the two velocities v and u."""
         duals, u = DualOps(linear), self.flow_velocity
         slope = self.model.momentum(duals, duals.dual(self.w, dw), duals.dual(u, None))
@@ -97,7 +112,7 @@ class GradientFlowExpansion(Expansion):
         moved = duals.dual(self.w, linear.apply(lambda dw: dw[..., None, :, :], dw))
         force, momentum = self.model.derivatives(duals, moved, duals.dual(np.stack([self.v, u]), both))
         changes = [linear.apply(_difference, _tangent(force, both)), linear.apply(_first, _tangent(momentum, both))]
-        return _difference(force.value), LinearProgram([dw, dv], changes)
+        return _Record(_difference(force.value), [dw, dv], changes, {})
 
     @cached_property
     def gradient(self) -> np.ndarray:

@@ -62,25 +62,25 @@ class ArrayOps(Ops):
         return np.swapaxes(a, -1, -2)
 
     def sum(self, z: Array, keepdims: bool = False) -> Array:
-        return np.sum(z, axis=-1, keepdims=keepdims)
+        return np.add.reduce(z, axis=-1, keepdims=keepdims)
 
     def repeat_columns(self, z: Array, size: int, keepdims: bool = False) -> Array:
         z = z if keepdims else z[..., None]
         return np.broadcast_to(z, (*z.shape[:-1], size))
 
     def sum_samples(self, z: Array) -> Array:
-        return np.sum(z, axis=-2, keepdims=True)
+        return np.add.reduce(z, axis=-2, keepdims=True)
 
     def repeat_samples(self, row: Array, like: Array) -> Array:
         return row + np.zeros((like.shape[-2], 1))
 
     def logsumexp(self, z: Array) -> Array:
         top = np.max(z, axis=-1, keepdims=True)
-        return top + np.log(np.sum(np.exp(z - top), axis=-1, keepdims=True))
+        return top + np.log(self.sum(np.exp(z - top), keepdims=True))
 
     def softmax(self, z: Array) -> Array:
         weights = np.exp(z - np.max(z, axis=-1, keepdims=True))
-        return weights / np.sum(weights, axis=-1, keepdims=True)
+        return weights / self.sum(weights, keepdims=True)
 
     def relu(self, z: Array) -> Array:
         return z * self.step(z)
