@@ -13,6 +13,7 @@ import casadi as ca
 import numpy as np
 
 from actionopt.action.density import Density, Expansion
+from actionopt.action.interrupts import uninterrupted
 from actionopt.action.lagrangian import Drift, Lagrangian
 from actionopt.errors import InputError
 from actionopt.ops import CASADI
@@ -74,7 +75,8 @@ class LagrangianDensity(Density):
         key = (name, stages)
         if key not in self._maps:
             self._maps[key] = self.functions[name].map(stages) if stages > 1 else self.functions[name]
-        out = self._maps[key](*[column.T for column in columns])
+        with uninterrupted():
+            out = self._maps[key](*[column.T for column in columns])
         outs = out if isinstance(out, tuple) else (out,)
         return [np.asarray(o.full()).T.reshape(stages, -1, o.shape[0]).swapaxes(1, 2) for o in outs]
 
