@@ -27,7 +27,7 @@ class SolverError(RuntimeError):
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     """Build the error for a name that is not among the known ones, with the nearest one suggested."""
-    names = sorted(known)
+    names = sorted(map(str, known))
     close = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
     return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from actionopt.errors import InputError, unknown_name
 
 
@@ -45,7 +47,7 @@ def load_problem(path: str | Path, **options: Any) -> Any:
             problem = build(**options)
     except (Exception, SystemExit) as error:
         raise _explained(path, error) from error
-    if not hasattr(problem, "size"):
+    if not (hasattr(problem, "size") and hasattr(problem, "energy")):  # arrays have a size as well
         raise InputError(f"{path}: build() must return a Problem or a Lagrangian, got {type(problem).__name__}")
     return problem
 
@@ -59,7 +61,7 @@ def load_file(path: str | Path) -> ModuleType:
         If it is missing, is no Python file or raises.
     """
     path = Path(path)
-    if not path.is_file():
+    if not _is_file(path):
         raise InputError(f"no problem file {path}: expected a Python file with a function build(**options)")
     name = f"actionopt_problem_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -76,9 +78,37 @@ def load_file(path: str | Path) -> ModuleType:
     return module
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a zero byte
+        return False
+
+
 def named_points(path: str | Path) -> dict[str, Any]:
-    """Return the POINTS of a problem file, `{name: coordinates}`, empty where it names none."""
-    return dict(getattr(load_file(path), "POINTS", {}))
+    """Return the POINTS of a problem file, `{name: coordinates}`, empty where it names none.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be loaded, or POINTS is anything else than names with coordinates.
+    """
+    points = getattr(load_file(path), "POINTS", {})
+    if not isinstance(points, dict):
+        raise InputError(f"{path}: POINTS must be a dictionary {{name: coordinates}}, got {points!r}")
+    for name, coordinates in points.items():
+        if not isinstance(name, str):
+            raise InputError(f"{path}: the names of POINTS must be strings, got {name!r}")
+        if not _are_coordinates(coordinates):
+            raise InputError(f"{path}: POINTS[{name!r}] must be numbers, one a coordinate, got {coordinates!r}")
+    return dict(points)
+
+
+def _are_coordinates(values: Any) -> bool:
+    try:
+        return np.asarray(values, dtype=float).ndim <= 1
+    except (TypeError, ValueError):
+        return False
 
 
 @contextmanager
@@ -107,6 +137,8 @@ def _check_options(path: Path, build: Callable[..., Any], options: dict[str, Any
 def _explained(path: Path, error: BaseException) -> InputError:
     """Name the user's own line: the last one of the traceback that lies in the problem file."""
     filename = os.path.abspath(path)  # as Python records it
+    line: int | None
+    text: str | None
     if isinstance(error, SyntaxError) and error.filename == filename:
         line, text, reason = error.lineno, (error.text or "").strip(), error.msg
     else:

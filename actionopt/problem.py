@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -176,7 +177,9 @@ class Problem:
         return tuple(f"{index} {module.label}" for index, module in enumerate(self.modules, start=1))
 
     def initial_weights(self, seed: int = 0) -> np.ndarray:
-        """Draw starting weights `(n,)`, module by module, from one seeded generator."""
+        """Draw starting weights `(n,)`, module by module, from one generator with this seed, a whole number >= 0."""
+        if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
+            raise InputError(f"seed must be a whole number >= 0, got {seed!r}")
         rng = np.random.default_rng(seed)
         return np.concatenate([_drawn(module, rng) for module in self.modules])
 
@@ -223,7 +226,7 @@ class Problem:
 
 
 def _weight_decay(value: Any) -> float:
-    if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value) and value >= 0):
+    if not (isinstance(value, numbers.Real) and 0 <= float(value) < np.inf):
         raise InputError(f"weight_decay must be a finite number >= 0, got {value!r}")
     return float(value)
 

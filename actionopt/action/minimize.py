@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,8 @@ def minimize_action(
         If the solver stops before it converges; its `result` is the best trajectory so far.
     """
     began = time.perf_counter()
+    if isinstance(max_iterations, bool) or not isinstance(max_iterations, Integral) or max_iterations < 0:
+        raise InputError(f"max_iterations must be a whole number >= 0, got {max_iterations!r}")
     task = make_task(
         what, start, end, make_scheme(scheme, make_grid(horizon, steps, times)), bounds, constraint, metric
     )
