@@ -30,7 +30,7 @@ def flow(
     times: Any = None,
     method: str = "implicit_midpoint",
     metric: str = "layerwise",
-    tol: float = 1e-13,
+    tol: float = 1e-11,
     progress: bool = False,
     throw: bool = True,
 ) -> Trajectory:
@@ -50,11 +50,12 @@ def flow(
     method : str
         "implicit_midpoint" (order 2) or "gauss2" (order 4), the minimisers of the two discrete actions; "euler" (the
         explicit layerwise step at each node) or "rk4"; or a method of `scipy.integrate.solve_ivp` ("DOP853",
-        "Radau", ...), adaptive between the nodes with relative and absolute tolerance `max(tol, 1e-12)`.
+        "Radau", ...), adaptive between the nodes with relative and absolute tolerance `tol / 10`, 1e-13 at least.
     metric : "layerwise", "joint" or "euclidean"
         Euclidean is the mass alone.
     tol : float
-        Residual of the implicit equations, relative to the size of g.
+        Largest residual of the implicit equations, relative to the size of g; they are solved to rounding where
+        that is smaller.
     progress : bool
         Show a progress bar on stderr.
     throw : bool
@@ -115,7 +116,7 @@ def _explicit(
 ) -> tuple[np.ndarray, str | None, dict[str, Any]]:
     """Step from node to node; returns the nodes reached, what stopped it, and counts."""
     velocity = flow_velocity(problem, metric)
-    advance = {"euler": _euler, "rk4": _rk4}.get(method) or _adaptive(method, max(tol, 1e-12))
+    advance = {"euler": _euler, "rk4": _rk4}.get(method) or _adaptive(method, max(tol / 10, 1e-13))
     points = [start]
     for t, h in zip(grid[:-1], np.diff(grid), strict=True):
         try:

@@ -59,7 +59,7 @@ def _named(task: ActionTask, guess: str | None) -> np.ndarray:
         raise InputError('guess "flow" needs a Problem, whose gradient flow it is; give "line" or points')
     if guess == "flow" or (guess is None and isinstance(task.what, Problem) and np.isnan(task.end).all()):
         assert isinstance(task.what, Problem)
-        marched = march(LocalModel(task.what, task.metric), task.scheme, task.start, tol=1e-13)
+        marched = march(LocalModel(task.what, task.metric), task.scheme, task.start, tol=1e-11)
         if marched.failure is None:
             return marched.points
         if guess == "flow":

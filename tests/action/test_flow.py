@@ -12,6 +12,7 @@ import actionopt as ao
 from actionopt.action.flow import SOLVE_IVP, flow_velocity
 from tests.action.cases import PROBLEMS, squared
 from tests.action.naive import NaiveFlow
+from tests.systems import Gain
 
 METHODS = ("implicit_midpoint", "gauss2", "euler", "rk4", *SOLVE_IVP)
 ORDERS = {"euler": 1.0, "implicit_midpoint": 2.0, "rk4": 4.0, "gauss2": 4.0}
@@ -84,6 +85,18 @@ def test_euler_is_the_layerwise_step() -> None:
     w0 = problem.initial_weights()
     flowed = ao.flow(problem, w0, horizon=0.2, steps=2, method="euler")
     np.testing.assert_allclose(flowed.weights[1], ao.step(problem, w0, 0.1), rtol=1e-9)
+
+
+def test_rounding_is_no_failure() -> None:
+    """Where the energy has fallen far, residuals of 1e-13 of the gradient at the start are rounding."""
+    corners = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
+    modules = [ao.Dense(2, 3), Gain(), ao.Dense(3, 1)]
+    problem = ao.Problem(modules, corners, [-1.0, 1.0, 1.0, -1.0], ao.SquaredError(), mass=0.1)
+    start = problem.initial_weights(20)
+    trajectory = ao.flow(problem, start, horizon=5.0, steps=100)
+    assert trajectory.action < 1e-26
+    with pytest.raises(ao.SolverError, match="was not solved"):
+        ao.flow(problem, start, horizon=5.0, steps=100, tol=1e-18)
 
 
 def test_given_nodes_and_default_start() -> None:
