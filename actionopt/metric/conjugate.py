@@ -76,6 +76,7 @@ def conjugate_gradients(
     *,
     tol: float,
     limit: float,
+    patient: bool = False,
     factor: Factor | None = None,
     start: np.ndarray | None = None,
 ) -> Iterate:
@@ -88,7 +89,9 @@ def conjugate_gradients(
     tol : float
         Bound on the relative error of the solution.
     limit : float
-        Iterations it may take; it gives up as soon as it sees that they will not do.
+        Iterations it may take.
+    patient : bool
+        Whether it goes on to the limit, though its convergence does not promise to get there.
     factor : Factor, optional
         Preconditioner.
     start : array (size,), optional
@@ -109,7 +112,7 @@ def conjugate_gradients(
         error = form.error(cc, b, y, residual)
         errors.append(error)
         iteration += 1
-        if iteration == OBSERVED and projected(errors, tol) > limit:
+        if not patient and iteration == OBSERVED and projected(errors, tol) > limit:
             break
     return Iterate(y, iteration, error, error <= tol)
 

@@ -49,22 +49,31 @@ def user_rows(problem: Problem, ops: Ops, y: Array, target: Array) -> Sequence[A
     metric: Any = problem.output_metric
     arguments = len(inspect.signature(metric).parameters)
     if arguments >= 3:
-        return _check_rows(list(metric(ops, y, target)), ops, y)
+        return _check_rows(problem, list(metric(ops, y, target)), ops, y)
     if ops is not NUMPY:
         raise InputError(
             "this computation needs derivatives of the output metric: write it as output_metric(ops, outputs, "
             "targets), returning a list of rows (..., B, out_size), with the functions of ops alone"
         )
     factor = np.asarray(metric(y) if arguments == 1 else metric(y, target), dtype=float)
-    if factor.ndim < 2 or factor.shape[-1] != y.shape[-1]:
+    if factor.ndim < 2 or factor.shape[-1] != y.shape[-1] or not _fits(factor[..., 0, :].shape, y.shape):
         raise InputError(
-            f"output_metric must return factors (m, {y.shape[-1]}) or (..., B, m, {y.shape[-1]}), "
-            f"got shape {factor.shape}"
+            f"output_metric must return factors (m, {y.shape[-1]}) or {(*y.shape[:-1], 'm', y.shape[-1])} for the "
+            f"outputs {y.shape} of module {problem.labels[-1]}, got shape {factor.shape}".replace("'", "")
         )
     return [np.broadcast_to(factor[..., i, :], y.shape) for i in range(factor.shape[-2])]
 
 
-def _check_rows(rows: list[Array], ops: Ops, y: Array) -> list[Array]:
-    if not rows or any(ops.size(row) != ops.size(y) for row in rows):
-        raise InputError(f"output_metric must return at least one row (..., B, {ops.size(y)}), got {len(rows)} rows")
+def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether an array of that shape broadcasts to the target shape."""
+    return len(shape) <= len(target) and all(a in (1, b) for a, b in zip(shape[::-1], target[::-1], strict=False))
+
+
+def _check_rows(problem: Problem, rows: list[Array], ops: Ops, y: Array) -> list[Array]:
+    sizes = [ops.size(row) for row in rows]
+    if not rows or any(size != ops.size(y) for size in sizes):
+        raise InputError(
+            f"output_metric must return at least one row (..., B, {ops.size(y)}) for the outputs of module "
+            f"{problem.labels[-1]}, got rows of {sizes} features"
+        )
     return rows

@@ -16,7 +16,9 @@ from actionopt.metric.forms import FORMS
 SOLVERS = ("auto", "primal", "dual", "cg")
 REFINEMENTS = 4  # iterations that a system's own factor may take
 ITERATIONS = 2000  # of conjugate gradients alone
-WORTH_TRYING = 8  # iterations that must be cheaper than the factorisation for conjugate gradients to be tried
+USELESS = 1e-2  # bound on the error of a direct solution above which it is not returned
+STEPS_SERVED = 3  # steps of a trajectory that a factorisation is taken to serve, at least
+WORTH_TRYING = 8  # iterations that must be cheaper than a factorisation for conjugate gradients to be tried
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,10 @@ class BlockSolver:
         SolverError
             If conjugate gradients do not converge or a factorisation fails; the message names block and remedy.
         """
-        scaled = c / self.block.root
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named
+            return self._solve(c / self.block.root) / self.block.root
+
+    def _solve(self, scaled: np.ndarray) -> np.ndarray:
         x = self._scaled(scaled)
         for _ in range(REFINEMENTS):
             # the dual form recovers x as a difference: where that cancels, its residual is solved for in turn
@@ -107,7 +112,7 @@ class BlockSolver:
         if not np.isfinite(x).all():
             raise SolverError(f"{self.block.label}: the solution is not finite; {REMEDY}")
         self._last = scaled, x
-        return x / self.block.root
+        return x
 
     def factorise(self) -> Factor:
         """Return the factor of the block's own system, made on first use."""
@@ -153,6 +158,11 @@ class BlockSolver:
         if found is None:
             found = conjugate_gradients(self.form, b, cc, tol=self.tol, limit=REFINEMENTS, factor=self.factorise())
             self.iterations = found.iterations
+            if not found.error <= USELESS:
+                raise SolverError(
+                    f"{self.block.label}: its metric is too ill-conditioned, the {self.form.name} solution has a "
+                    f"relative error of up to {found.error:.1e}; {REMEDY}"
+                )
         self.start = found.y
         return self.form.recover(c, found.y)
 
@@ -164,7 +174,16 @@ class BlockSolver:
         limit = self._limit(factor)
         if limit <= 0:
             return None
-        found = conjugate_gradients(self.form, b, cc, tol=self.tol, limit=limit, factor=factor, start=self.start)
+        found = conjugate_gradients(
+            self.form,
+            b,
+            cc,
+            tol=self.tol,
+            limit=limit,
+            patient=self.method == "cg",
+            factor=factor,
+            start=self.start,
+        )
         self.iterations = found.iterations
         self.spent += found.iterations * self._iteration_price(factor)
         if found.converged:
@@ -183,9 +202,9 @@ class BlockSolver:
         price = self._iteration_price(factor)
         if factor is not None and self.held is not None:
             return min(self.price - self.spent, self.held.spent / self.held.steps) / price
-        if self.method == "auto" and WORTH_TRYING * price < self.price - self.spent:
-            return (self.price - self.spent) / price
-        return 0.0
+        # along a trajectory a factorisation serves more than one step
+        allowance = (self.price if self.held is None else self.price / STEPS_SERVED) - self.spent
+        return allowance / price if self.method == "auto" and WORTH_TRYING * price < allowance else 0.0
 
     def _iteration_price(self, factor: Factor | None) -> float:
         return product_cost(self.block, self.form.name) + (solve_cost(self.form.size) if factor else 0.0)
