@@ -13,7 +13,8 @@ from actionopt.contraction.compose import ComposedRate, feedback_rate, network_r
 from actionopt.contraction.decay import Decay, check_decay
 from actionopt.contraction.lipschitz import Lipschitz, estimate_lipschitz
 from actionopt.contraction.rate import Contraction, contraction_at, contraction_rate, rates_along
-from actionopt.contraction.stability import Stability, measure_stability
+from actionopt.contraction.stability import measure_stability
+from actionopt.contraction.stability_result import Stability
 from actionopt.contraction.worst import WorstRate, worst_rate
 from actionopt.errors import InputError, SolverError
 from actionopt.loading import load_problem
