@@ -12,62 +12,61 @@ from collections.abc import Callable, Sequence
 import casadi as ca
 import numpy as np
 
-from actionopt.action.casadi_stages import StageFunctions, symbolic_stages
+from actionopt.action.casadi_stages import StageFunctions
 from actionopt.action.density import Blocks, Expansion
 from actionopt.action.gradient_flow import GradientFlowDensity, GradientFlowExpansion
 
-STACKED = 4  # directions that one Hessian product takes at once: measured fastest at 4 to 16
+STACKED = 16  # directions that one Hessian product takes at once: measured fastest at 4 to 32
 
 
-class DensityStages:
-    """The functions of M stages of a gradient flow, with path constraints as graphs.
+def density_stages(density: GradientFlowDensity, path: StageFunctions, stages: int) -> StageFunctions:
+    """Return the functions of M stages of a gradient flow.
 
     Parameters
     ----------
     density : GradientFlowDensity
-    path : StageFunctions or None
-        Path constraints on `(w, v)` as functions of the stages, their own density zero.
+    path : StageFunctions
+        Path constraints on `(w, v)`; their own density is zero.
     stages : int
+    """
+    evaluated = _DensityCalls(density, stages)
+    xi, scale = ca.MX.sym("xi", path.variables, stages), ca.MX.sym("s", 1, stages)
+    mu = ca.MX.sym("mu", path.inequalities, stages)
+    dense = ca.Sparsity.dense(path.variables, path.variables)
+    hessian = evaluated.hessian(xi, scale)
+    if path.hessian_pattern.nnz():
+        places = path.hessian_pattern.find()
+        put = ca.Sparsity.triplet(dense.nnz(), len(places), places, list(range(len(places))))
+        hessian = hessian + ca.DM(put, 1.0) @ path.hessian(xi, scale, mu)
+    return StageFunctions(
+        variables=path.variables,
+        equalities=0,
+        inequalities=path.inequalities,
+        value=ca.Function("value", [xi], [evaluated.value(xi), path.value(xi)[1]]),
+        slopes=evaluated.slopes,
+        jacobian=path.jacobian,
+        jacobian_pattern=path.jacobian_pattern,
+        hessian=ca.Function("hessian", [xi, scale, mu], [hessian]),
+        hessian_pattern=dense,
+        keeps=evaluated,
+    )
 
-    Notes
-    -----
-    Solvers ask for values, slopes and Hessian at one point after the other, so that the last expansion is kept.
-    CasADi does not keep Python's callbacks alive: whoever uses `functions` keeps this object.
+
+class _DensityCalls:
+    """Value, slopes and Hessian of a density as CasADi functions.
+
+    Solvers ask for the three at one point after the other, so that the last expansion is kept.
     """
 
-    def __init__(self, density: GradientFlowDensity, path: Sequence[ca.SX], variables: ca.SX, stages: int) -> None:
+    def __init__(self, density: GradientFlowDensity, stages: int) -> None:
         self.density = density
-        n = density.size
         self._point: np.ndarray | None = None
         self._expansion: Expansion | None = None
+        n = density.size
         shape = (2 * n, stages)
-        self._slopes = _Evaluated("slopes", [shape], shape, self._evaluate_slopes)
-        self._value = _Valued("density", [shape], (1, stages), self._evaluate_value)
-        self._value.slopes = self._slopes
-        self._hessian = _Evaluated("curvature", [shape, (1, stages)], (4 * n * n, stages), self._evaluate_hessian)
-        self.functions = self._with_path(symbolic_stages(variables, ca.SX(0), [], path, stages), stages)
-
-    def _with_path(self, path: StageFunctions, stages: int) -> StageFunctions:
-        xi, scale = ca.MX.sym("xi", path.variables, stages), ca.MX.sym("s", 1, stages)
-        mu = ca.MX.sym("mu", path.inequalities, stages)
-        dense = ca.Sparsity.dense(path.variables, path.variables)
-        rows, columns = path.hessian_pattern.get_triplet()
-        places = [j * path.variables + i for i, j in zip(rows, columns, strict=True)]
-        hessian = self._hessian(xi, scale)
-        if places:
-            put = ca.DM(ca.Sparsity.triplet(dense.nnz(), len(places), places, list(range(len(places)))), 1.0)
-            hessian = hessian + put @ path.hessian(xi, scale, mu)
-        return StageFunctions(
-            variables=path.variables,
-            equalities=0,
-            inequalities=path.inequalities,
-            value=ca.Function("value", [xi], [self._value(xi), path.value(xi)[1]]),
-            slopes=self._slopes,
-            jacobian=path.jacobian,
-            jacobian_pattern=path.jacobian_pattern,
-            hessian=ca.Function("hessian", [xi, scale, mu], [hessian]),
-            hessian_pattern=dense,
-        )
+        self.slopes = _Evaluated("slopes", [shape], shape, self._evaluate_slopes)
+        self.value = _Valued("density", [shape], (1, stages), self._evaluate_value, self.slopes)
+        self.hessian = _Evaluated("curvature", [shape, (1, stages)], (4 * n * n, stages), self._evaluate_hessian)
 
     def _expand(self, xi: np.ndarray) -> Expansion:
         """Expand about the stages `xi (M, 2n)`."""
@@ -147,7 +146,16 @@ class _Evaluated(ca.Callback):
 class _Valued(_Evaluated):
     """A function of one value a stage, whose slopes are known."""
 
-    slopes: ca.Function
+    def __init__(
+        self,
+        name: str,
+        inputs: list[tuple[int, int]],
+        output: tuple[int, int],
+        evaluate: Callable[..., np.ndarray],
+        slopes: ca.Function,
+    ) -> None:
+        self.slopes = slopes
+        super().__init__(name, inputs, output, evaluate)
 
     def has_reverse(self, directions: int) -> bool:
         return directions == 1

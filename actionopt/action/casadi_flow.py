@@ -61,9 +61,8 @@ class FlowStage:
             gap = self.v + self.gradient / problem.mass
             self.density = 0.5 * ca.dot(gap * problem.mass, gap)
             return
-        flow, _ = self._metric_product(samples, u)
-        product, square = self._metric_product(samples, self.v - u)
-        self.density = 0.5 * square
+        flow = self._metric_product(samples, u)[0]
+        self.density = 0.5 * self._metric_product(samples, self.v - u)[1]
         self.equalities = [flow + self.gradient, *([sample.equations for sample in samples] if lifted else [])]
 
     def _sample(self, b: int, lifted: bool) -> _Sample:

@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import casadi as ca
 import numpy as np
 
-from actionopt.action.casadi_flow import FlowStage, extra_values
-from actionopt.action.casadi_density import DensityStages
-from actionopt.action.gradient_flow import GradientFlowDensity
-from actionopt.action.casadi_stages import StageFunctions, symbolic_stages
+from actionopt.action.casadi_flow import extra_values
+from actionopt.action.casadi_multipliers import multipliers
+from actionopt.action.casadi_oracle import PLUGINS, oracle
+from actionopt.action.casadi_stages import StageFunctions
+from actionopt.action.casadi_system import stage_functions
 from actionopt.action.casadi_transcription import Layout, transcribe
-from actionopt.action.lagrangian import Lagrangian
+from actionopt.action.casadi_watch import WATCHABLE, Watch
+from actionopt.action.discrete import DiscreteAction
+from actionopt.action.lagrangian_density import LagrangianExpansion
+from actionopt.action.solve_newton import check_guess, make_density
 from actionopt.action.task import ActionSolution, ActionTask
-from actionopt.errors import InputError
-from actionopt.nlp import NlpSolution, NlpSolver, check_solver
-from actionopt.ops import CASADI
+from actionopt.nlp import NlpSolver, check_solver
+from actionopt.problem import Problem
 
-ENGINE = 'graph'
-# what each plugin asks of its program, by function: the outputs. Given in its cache, they are not derived from the
-# graph of the whole trajectory; a plugin that is not listed derives them
-ORACLES = {
-    "ipopt": {"nlp_grad_f": ["f", "grad_f_x"], "nlp_jac_g": ["g", "jac_g_x"], "nlp_hess_l": ["triu_hess_gamma_x_x"]},
-    "fatrop": {
-        "nlp_grad_f": ["grad_f_x"],
-        "nlp_jac_g": ["g", "jac_g_x"],
-        "nlp_hess_l": ["grad_gamma_x", "hess_gamma_x_x"],
-    },
-    "sqpmethod": {"nlp_jac_fg": ["f", "grad_f_x", "g", "jac_g_x"], "nlp_hess_l": ["hess_gamma_x_x"]},
-    "qrsqp": {"nlp_jac_fg": ["f", "grad_f_x", "g", "jac_g_x"], "nlp_hess_l": ["hess_gamma_x_x"]},
-    "feasiblesqpmethod": {
-        "nlp_grad_f": ["grad_f_x"],
-        "nlp_jac_g": ["jac_g_x"],
-        "nlp_hess_l": ["hess_gamma_x_x"],
-    },
-    "uno": {"nlp_grad_f": ["grad_f_x"], "nlp_jac_g": ["jac_g_x"], "nlp_hess_l": ["triu_hess_gamma_x_x"]},
-    "blocksqp": {"nlp_gf_jg": ["f", "g", "grad_f_x", "jac_g_x"], "nlp_hess_l": ["triu_hess_gamma_x_x"]},
+_ADVICE = {
+    "converged": "; a local minimum, other guesses may end elsewhere",
+    "iteration limit": "; continue from this trajectory (guess=)",
+    "infeasible": "; for a path constraint take more steps or a longer horizon",
+    "not finite": "; start from another guess",
+    "stopped": "; take more steps, or approach the horizon by continuation",
+    "interrupted": "; continue from it with guess=",
 }
 
 
@@ -49,16 +41,52 @@ def solve_casadi(
     formulation: str = "condensed",
     tol: float = 1e-8,
     max_iterations: int = 1000,
-    options: dict[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    tick: Callable[..., None] = lambda note=None: None,
 ) -> ActionSolution:
+    """Solve an action task as a nonlinear program.
+
+    Parameters
+    ----------
+    task : ActionTask
+    points : array (K, n)
+        Where to start.
+    solver : str
+        "ipopt", "fatrop" (with the stages of the optimal-control problem given by hand) or another CasADi plugin.
+    formulation : "condensed" or "lifted"
+        Lifted keeps the states and adjoints of every stage as variables, and the equations of the layers and their
+        adjoints as constraints.
+    tol : float
+        Tolerance on the first-order conditions.
+    max_iterations : int
+    options : mapping, optional
+        CasADi's options for the plugin.
+    tick : callable
+        Called with a short note after each iteration, by the plugins that report them.
+
+    Returns
+    -------
+    ActionSolution
+        `stats` adds to the common ones `formulation`, `variables` and `constraints` (counts), the residuals
+        `stationarity`, `infeasibility` and `complementarity` of the program, and `multipliers`, a dict of arrays (see
+        `casadi_multipliers.multipliers`). Where constraints are active, `gradient_norm` is not small.
+
+    Raises
+    ------
+    InputError
+        For a solver, an option or a formula that cannot be used, or a Lagrangian that is not finite at the start or,
+        without constraints that could bound it, not convex in v there.
+    """
     check_solver(solver)
+    lifted = formulation == "lifted"
     began = time.perf_counter()
-    functions, extra = _stages(task, points, formulation == "lifted", ENGINE)
-    keep = functions
-    functions = functions.functions if hasattr(functions, "functions") else functions
-    layout = Layout(task, extra.shape[1], functions.equalities + functions.inequalities)
+    functions = stage_functions(task, lifted=lifted, differentiable=solver not in PLUGINS)
+    action = DiscreteAction(make_density(task), task)
+    _check_start(task, action, points)
+    layout = Layout(task, functions.variables - 2 * task.size, functions.equalities + functions.inequalities)
+    bounds = layout.bounds(functions.inequalities)
+    watch = Watch(layout.size, layout.constraints, tick) if solver in WATCHABLE else None
     program = transcribe(layout, functions)
-    lbx, ubx, lbg, ubg = layout.bounds(functions.inequalities)
     nlp = NlpSolver(
         program["x"],
         program["f"],
@@ -66,41 +94,55 @@ def solve_casadi(
         solver=solver,
         tol=tol,
         max_iterations=max_iterations,
-        options={"cache": _oracle(program, solver), **(options or {})},
-        equality=lbg == ubg,
+        options=_options(options, {"cache": oracle(program, solver), "iteration_callback": watch}),
+        equality=bounds["lbg"] == bounds["ubg"],
         stages=layout.stages,
     )
-    build_time = time.perf_counter() - began
-    found = nlp.solve(layout.variables(points, extra), lbx=lbx, ubx=ubx, lbg=lbg, ubg=ubg)
-    return ActionSolution(layout.points(found.x), found.success, found.status, found.message, {**found.stats, 'build_time': build_time, 'lam_g': found.lam_g, 'layout': layout})
+    stats: dict[str, Any] = {
+        "formulation": formulation,
+        "variables": layout.size,
+        "constraints": layout.constraints,
+        "iterations": 0,
+        "build_time": time.perf_counter() - began,
+        "solve_time": 0.0,
+    }
+    start = layout.variables(points, _extra_values(task, points, functions, lifted))
+    try:
+        with watch.catching() if watch else contextlib.nullcontext():
+            found = nlp.solve(start, **bounds)
+    except KeyboardInterrupt:
+        message = f"{solver}: interrupted, and its last iterate is lost: this is where it started"
+        return _finished(action, points, "interrupted", message, stats)
+    stats |= {key: value for key, value in found.stats.items() if key != "build_time"}
+    stats["multipliers"] = multipliers(layout, functions, found, lifted=lifted)
+    message = found.message + _ADVICE.get(found.status, "")
+    return _finished(action, layout.points(found.x), found.status, message, stats)
 
 
-def _stages(task: ActionTask, points: np.ndarray, lifted: bool, engine='graph') -> tuple[StageFunctions, np.ndarray]:
-    stages = len(task.scheme.stages)
-    if isinstance(task.what, Lagrangian):
-        if lifted:
-            raise InputError("the lifted formulation keeps states and adjoints of a Problem; a Lagrangian has none")
-        w, v = ca.SX.sym("w", task.size), ca.SX.sym("v", task.size)
-        density, equalities, e = task.what.value(CASADI, w.T, v.T), [], ca.SX(0, 1)
-        extra = np.zeros((stages, 0))
-    elif engine == 'density':
-        w, v = ca.SX.sym("w", task.size), ca.SX.sym("v", task.size)
-        path = [] if task.constraint is None else [ca.vec(task.constraint(CASADI, w.T, v.T))]
-        return DensityStages(GradientFlowDensity(task.what, task.metric), path, ca.vertcat(w, v), stages), np.zeros((stages,0))
-    else:
-        graph = FlowStage(task.what, task.metric, lifted)
-        w, v, density, equalities, e = graph.w, graph.v, graph.density, graph.equalities, graph.extra
-        extra = extra_values(task.what, task.metric, task.scheme.position @ points, lifted)
-    path = [] if task.constraint is None else [ca.vec(task.constraint(CASADI, w.T, v.T))]
-    return symbolic_stages(ca.vertcat(w, v, e), density, equalities, path, stages), extra
+def _check_start(task: ActionTask, action: DiscreteAction, points: np.ndarray) -> None:
+    with np.errstate(all="ignore"):
+        start = action.at(points)
+        check_guess(start)
+        if isinstance(start.expansion, LagrangianExpansion) and not task.constrained:
+            _ = start.expansion.mass  # raises where l is not convex in v
 
 
-def _oracle(program: dict[str, ca.MX], solver: str) -> dict[str, ca.Function]:
-    """Functions of the program and its derivatives, under the names that a plugin looks for."""
-    functions = {}
-    for name, outputs in ORACLES.get(solver, {}).items():
-        inputs = ["x", "p"] + (["lam_f", "lam_g"] if name == "nlp_hess_l" else [])
-        functions[name] = ca.Function(
-            name, [program[i] for i in inputs], [program[o] for o in outputs], inputs, outputs
-        )
-    return functions
+def _extra_values(task: ActionTask, points: np.ndarray, functions: StageFunctions, lifted: bool) -> np.ndarray:
+    """Values `(M, e)` of what the stages know beside positions and velocities."""
+    if functions.variables == 2 * task.size:
+        return np.zeros((len(task.scheme.stages), 0))
+    assert isinstance(task.what, Problem)
+    return extra_values(task.what, task.metric, task.scheme.position @ points, lifted)
+
+
+def _options(given: Mapping[str, Any] | None, own: dict[str, Any]) -> dict[str, Any]:
+    """Add our own options where there is something to hand over and the user has not set them."""
+    return {**{key: value for key, value in own.items() if value}, **(given or {})}
+
+
+def _finished(
+    action: DiscreteAction, points: np.ndarray, status: str, message: str, stats: dict[str, Any]
+) -> ActionSolution:
+    with np.errstate(all="ignore"):
+        stats["gradient_norm"] = action.at(points).gradient_norm
+    return ActionSolution(points, status == "converged", status, message, stats)

@@ -22,8 +22,6 @@ from actionopt.action.casadi_stages import StageFunctions
 from actionopt.action.task import ActionTask
 from actionopt.nlp import Stages
 
-Entries = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, columns, values
-
 
 class Layout:
     """Where everything lies in the variables x and the constraints g.
@@ -72,7 +70,9 @@ class Layout:
         first = row[:, None, None] + n
         first[0] = 2 * n
         self.conditions = first + np.arange(per * conditions).reshape(per, conditions)
-        self.interior = first + per * conditions + np.arange((per - 1) * len(self.bounded)).reshape(per - 1, len(self.bounded))
+        self.interior = (
+            first + per * conditions + np.arange((per - 1) * len(self.bounded)).reshape(per - 1, len(self.bounded))
+        )
         self.constraints = n + intervals * (n + own) + len(self.fixed)
         self.end = self.constraints - len(self.fixed) + np.arange(len(self.fixed))
         self.stages = Stages(
@@ -114,8 +114,8 @@ class Layout:
         rows = self.conditions.ravel()
         return _sparse([(rows, np.arange(rows.size), 1.0)], (self.constraints, rows.size))
 
-    def bounds(self, inequalities: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Lower and upper bounds of x and of g."""
+    def bounds(self, inequalities: int) -> dict[str, np.ndarray]:
+        """Lower and upper bounds of x and of g: `lbx`, `ubx`, `lbg`, `ubg`."""
         task = self.task
         lbx, ubx = np.full(self.size, -np.inf), np.full(self.size, np.inf)
         lbx[self.nodes[1:]], ubx[self.nodes[1:]] = task.lower, task.upper
@@ -125,7 +125,7 @@ class Layout:
         lbg[self.end] = ubg[self.end] = task.end[self.fixed]
         lbg[self.interior], ubg[self.interior] = task.lower[self.bounded], task.upper[self.bounded]
         lbg[self.conditions[..., self.conditions.shape[-1] - inequalities :]] = -np.inf
-        return lbx, ubx, lbg, ubg
+        return {"lbx": lbx, "ubx": ubx, "lbg": lbg, "ubg": ubg}
 
     def variables(self, points: np.ndarray, extra: np.ndarray) -> np.ndarray:
         """Gather x from the scheme's points `(K, n)` and the stages' further unknowns `(M, e)`."""
@@ -177,7 +177,7 @@ def transcribe(layout: Layout, functions: StageFunctions) -> dict[str, ca.MX]:
         "lam_f": lam_f,
         "lam_g": lam_g,
         "f": ca.vec(density).T @ weights,
-        # solvers take vectors for dense: an entry missing from the pattern (the last node, in the gradient) shifts others
+        # plugins take vectors for dense: an entry that its pattern lacks (the last node's slope) would shift the others
         "g": ca.densify(linear @ x + place @ ca.vec(conditions)),
         "grad_f_x": ca.densify(gradient),
         "jac_g_x": jacobian,

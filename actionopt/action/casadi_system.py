@@ -1,0 +1,76 @@
+"""Which stage functions stand for a task's system: a graph of scalars, or NumPy on whole trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import casadi as ca
+
+from actionopt.action.casadi_density import density_stages
+from actionopt.action.casadi_flow import FlowStage
+from actionopt.action.casadi_stages import StageFunctions, symbolic_stages
+from actionopt.action.gradient_flow import GradientFlowDensity
+from actionopt.action.lagrangian import Lagrangian
+from actionopt.action.task import ActionTask
+from actionopt.errors import InputError
+from actionopt.ops import CASADI
+
+# weights times samples up to which a condensed gradient flow is one graph of scalars, which evaluates fastest but
+# takes the longer to build the more weights there are (docs/action-casadi.md has the figures)
+GRAPH_LIMIT = 80
+
+
+def stage_functions(task: ActionTask, *, lifted: bool, differentiable: bool) -> StageFunctions:
+    """Return the functions of a task's stages.
+
+    Parameters
+    ----------
+    task : ActionTask
+    lifted : bool
+        Whether states and adjoints are variables of the stages.
+    differentiable : bool
+        Whether CasADi must be able to differentiate the functions further, as for a plugin that derives its own.
+
+    Raises
+    ------
+    InputError
+        If a Lagrangian is to be lifted, or a formula cannot be evaluated on CasADi symbols.
+    """
+    stages, what = len(task.scheme.stages), task.what
+    if isinstance(what, Lagrangian):
+        if lifted:
+            raise InputError(
+                "the lifted formulation keeps states and adjoints of a Problem's layers; a Lagrangian has none: "
+                'use formulation="condensed"'
+            )
+        w, v = ca.SX.sym("w", task.size), ca.SX.sym("v", task.size)
+        value = _evaluated(f"{what.name}: the Lagrangian", what.value, w, v)
+        if value.numel() != 1:
+            raise InputError(f"{what.name}: the Lagrangian must be one number, got shape {value.shape}")
+        return symbolic_stages(ca.vertcat(w, v), value, [], _path(task, w, v), stages)
+    if lifted or differentiable or what.size * what.samples <= GRAPH_LIMIT:
+        graph = FlowStage(what, task.metric, lifted)
+        variables = ca.vertcat(graph.w, graph.v, graph.extra)
+        return symbolic_stages(variables, graph.density, graph.equalities, _path(task, graph.w, graph.v), stages)
+    w, v = ca.SX.sym("w", task.size), ca.SX.sym("v", task.size)
+    path = symbolic_stages(ca.vertcat(w, v), ca.SX(0), [], _path(task, w, v), stages)
+    return density_stages(GradientFlowDensity(what, task.metric), path, stages)
+
+
+def _path(task: ActionTask, w: ca.SX, v: ca.SX) -> list[ca.SX]:
+    """Path constraints as columns, components <= 0."""
+    if task.constraint is None:
+        return []
+    return [ca.vec(_evaluated("constraint", task.constraint, w, v))]
+
+
+def _evaluated(what: str, formula: Callable[..., Any], w: ca.SX, v: ca.SX) -> ca.SX:
+    """Evaluate a formula of one stage; w and v are columns here, rows there."""
+    try:
+        return ca.SX(formula(CASADI, w.T, v.T))
+    except Exception as error:
+        raise InputError(
+            f"{what} fails on CasADi symbols, {type(error).__name__}: {str(error).partition(chr(10))[0]}; "
+            "write it with the functions of ops, which takes one stage, a row, there"
+        ) from error
