@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +36,8 @@ def write_trajectory(trajectory: Trajectory, path: str | Path) -> Path:
     metadata = {"schema": SCHEMA, "version": VERSION, **described}
     metadata["checksum"] = _checksum(arrays, metadata)
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays, **{METADATA: np.array(json.dumps(metadata))})
+        members: dict[str, Any] = {**arrays, METADATA: np.array(json.dumps(metadata))}
+        np.savez_compressed(temporary, **members)
     return path
 
 
@@ -61,7 +60,6 @@ def read_trajectory(path: str | Path) -> dict[str, Any]:
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise InputError(f"no trajectory file {path}")
-    broken = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError)
     try:
         # opened here, as numpy leaves the file open where it finds no archive in it
         with open(path, "rb") as file:
@@ -69,8 +67,11 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array")
             with archive:
-                return {name: archive[name] for name in archive.files}
-    except broken as error:
+                members = {name: archive[name] for name in archive.files}
+        if not all(isinstance(member, np.ndarray) for member in members.values()):
+            raise ValueError("a member is no array")
+        return members
+    except Exception as error:  # zip, zlib, NumPy's headers and the tokenizer below them: each has types of its own
         raise InputError(f"{path} is truncated or no .npz archive: {error}") from error
 
 
