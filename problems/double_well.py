@@ -1,9 +1,15 @@
-"""A particle in a double well, E(x) = x^4/4 - x^2/2, with the gradient flow x' = x - x^3.
+"""A particle in a double well, `E(x) = x^4/4 - x^2/2`: the gradient flow is `x' = x - x^3`.
 
-The standard example of noise-induced transitions (H. A. Kramers, Physica 7, 284-304, 1940). Minima at -1 and 1, a
-saddle at 0, 1/4 above them.
+Minima at -1 and 1, a saddle at 0, 1/4 above them.
 
-Known answer: the least action from a minimum to the saddle tends to twice the climb, 1/2, as the horizon grows.
+Source
+------
+The standard example of noise-induced transitions since H. A. Kramers, Brownian motion in a field of force and the
+diffusion model of chemical reactions, Physica 7, 284-304 (1940).
+
+Known answer
+------------
+The least action from a minimum to the saddle tends to twice the climb, 1/2, as the horizon grows.
 """
 
 from __future__ import annotations
@@ -24,4 +30,23 @@ def build(mass: float = 1.0) -> ao.Problem:
         mass=mass,
         output_metric=None,
         name="double-well",
+    )
+
+
+if __name__ == "__main__":
+    from problems._main import main
+
+    main(
+        __file__,
+        "action",
+        "--start",
+        "left minimum",
+        "--end",
+        "saddle",
+        "--horizon",
+        "20",
+        "--steps",
+        "200",
+        "--scheme",
+        "gauss2",
     )

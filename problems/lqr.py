@@ -1,11 +1,16 @@
 """The linear-quadratic regulator: minimise `int 1/2 (x^2 + u^2) dt` with x' = u, the end free.
 
-A first exercise of optimal control (A. E. Bryson and Y.-C. Ho, "Applied Optimal Control", 1975, chapter 5). It is a
-Lagrangian whose velocity is the control.
+An optimal control problem as a Lagrangian, whose velocity is the control.
 
-Known answer, from x(0) = 1 with T = 1: J = tanh(1)/2 = 0.3807970780, costate p(0) = -tanh(1) in the sign of
-`p = dl/dv = u` (0.7615941560 where the costate is minus that), x(1) = 1/cosh(1) = 0.6480542737, and
-x(t) = cosh(T - t)/cosh(T).
+Source
+------
+A first exercise of optimal control: A. E. Bryson and Y.-C. Ho, Applied Optimal Control, Hemisphere 1975, chapter 5.
+
+Known answer
+------------
+From x(0) = 1 in T = 1: J = tanh(1)/2 = 0.3807970780 (`exact_cost`), x(1) = 1/cosh(1) = 0.6480542737 and
+x(t) = cosh(T - t)/cosh(T) (`exact_path`). The momentum `p = dl/dv = u` is -0.7615941560 at the start; the costate of
+the textbooks, with the Hamiltonian `1/2 (x^2 + u^2) + costate u`, is 0.7615941560 = -p.
 """
 
 from __future__ import annotations
@@ -33,3 +38,9 @@ def exact_path(times: Any, horizon: float = HORIZON) -> np.ndarray:
 def exact_cost(horizon: float = HORIZON) -> float:
     """Return J for x(0) = 1; the costate p(0) is minus twice that."""
     return float(np.tanh(horizon) / 2.0)
+
+
+if __name__ == "__main__":
+    from problems._main import main
+
+    main(__file__, "action", "--start", "start", "--horizon", str(HORIZON), "--scheme", "gauss2")

@@ -1,14 +1,19 @@
 """The Maier-Stein system: a drift that is no gradient, whose best exit leaves the axis of symmetry.
 
-R. S. Maier and D. L. Stein, "A scaling theory of bifurcations in the symmetric weak-noise escape problem", Journal of
-Statistical Physics 83, 291-357 (1996):
-
     u' = u - u^3 - beta u v^2,    v' = -(1 + u^2) v
 
-A gradient flow for beta = 1 only. Known answers, the least action from (-1, 0) to the saddle (0, 0) as the horizon
-grows: 1/2 for beta <= 4, along the axis v = 0; beyond 4 the axis stays stationary but is no minimum any more, and two
-mirrored paths off the axis are cheaper: 0.340041 at beta = 10. A solver that starts on the axis stays on it: start
-from a path through the point "bend".
+It is a gradient flow for beta = 1 only.
+
+Source
+------
+R. S. Maier and D. L. Stein, A scaling theory of bifurcations in the symmetric weak-noise escape problem, Journal of
+Statistical Physics 83, 291-357 (1996).
+
+Known answer
+------------
+The least action from (-1, 0) to the saddle (0, 0) as the horizon grows: 1/2 along the axis v = 0 for beta <= 4. Beyond
+4 the axis is still stationary but no minimum any more, and two mirrored paths off it are cheaper: 0.340041 at beta =
+10. A solver that starts on the axis stays on it: start from a path through the point "bend".
 """
 
 from __future__ import annotations
@@ -27,3 +32,12 @@ def build(beta: float = 10.0) -> ao.Drift:
         return ops.concatenate([u - u**3 - beta * u * v**2, -(1.0 + u**2) * v])
 
     return ao.Drift(2, drift, name="maier-stein")
+
+
+if __name__ == "__main__":
+    from problems._main import main
+
+    main(
+        __file__, "action", "--start", "left minimum", "--end", "saddle", "--through", "bend", "--horizon", "20",
+        "--steps", "200", "--scheme", "gauss2",
+    )  # fmt: skip

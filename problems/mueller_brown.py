@@ -1,13 +1,18 @@
-"""The Mueller-Brown potential: three minima, two saddles, a curved valley between them.
+"""The Mueller-Brown potential: three minima and two saddles along a curved valley in the plane.
 
-K. Mueller and L. D. Brown, "Location of saddle points and minimum energy paths by a constrained simplex optimization
-procedure", Theoretica Chimica Acta 53, 75-93 (1979). The sum of four anisotropic Gaussians
+The sum of four anisotropic Gaussians `V = sum_i A_i exp(a_i dx_i^2 + b_i dx_i dy_i + c_i dy_i^2)`, with dx_i = x - x_i
+and dy_i = y - y_i.
 
-    V(x, y) = sum_i A_i exp(a_i (x - x_i)^2 + b_i (x - x_i)(y - y_i) + c_i (y - y_i)^2)
+Source
+------
+K. Mueller and L. D. Brown, Location of saddle points and minimum energy paths by a constrained simplex optimization
+procedure, Theoretica Chimica Acta 53, 75-93 (1979).
 
-Known answer: the least action of the gradient flow from a minimum over a saddle s tends to twice the climb
-`2 (V(s) - V(minimum))` as the horizon grows (Freidlin and Wentzell): 212.0693474 from the deepest minimum to the
-middle one over the high saddle.
+Known answer
+------------
+The least action of the gradient flow from a minimum over a saddle s tends to twice the climb, `2 (V(s) - V(minimum))`,
+as the horizon grows (Freidlin and Wentzell): 212.0693474 from the deep minimum to the middle one over the high saddle.
+A long horizon is best reached over shorter ones (`ao.continue_action`).
 """
 
 from __future__ import annotations
@@ -55,3 +60,12 @@ def _potential(ops, w, target):
         height * ops.exp(a * (x - x0) ** 2 + b * (x - x0) * (y - y0) + c * (y - y0) ** 2)
         for height, a, b, c, (x0, y0) in zip(HEIGHTS, XX, XY, YY, CENTRES, strict=True)
     )
+
+
+if __name__ == "__main__":
+    from problems._main import main
+
+    main(
+        __file__, "action", "--start", "deep minimum", "--end", "middle minimum", "--scheme", "gauss2",
+        "--horizon", "0.01,0.02,0.03,0.04,0.05",
+    )  # fmt: skip

@@ -1,9 +1,13 @@
 """The Ornstein-Uhlenbeck process without its noise: x' = -rate x, as a drift.
 
-G. E. Uhlenbeck and L. S. Ornstein, "On the theory of the Brownian motion", Physical Review 36, 823-841 (1930).
+Source
+------
+G. E. Uhlenbeck and L. S. Ornstein, On the theory of the Brownian motion, Physical Review 36, 823-841 (1930).
 
-Known answer: the least action `int 1/2 |x' + rate x|^2 dt` between x0 and xT in time T is
-`rate (xT - exp(-rate T) x0)^2 / (1 - exp(-2 rate T))`; from -1 to 2 in T = 10 at rate 1: 4.0001816100.
+Known answer
+------------
+The least action `int 1/2 |x' + rate x|^2 dt` from x0 to xT in time T is
+`rate (xT - exp(-rate T) x0)^2 / (1 - exp(-2 rate T))` (`exact_action`); from -1 to 2 in T = 10 at rate 1: 4.0001816100.
 """
 
 from __future__ import annotations
@@ -30,3 +34,9 @@ def exact_action(start: float, end: float, horizon: float, rate: float = 1.0) ->
     """Return the least action between two points."""
     decay = np.exp(-rate * horizon)
     return float(rate * (end - decay * start) ** 2 / (1.0 - decay**2))
+
+
+if __name__ == "__main__":
+    from problems._main import main
+
+    main(__file__, "action", "--start", "start", "--end", "end", "--horizon", str(HORIZON), "--scheme", "gauss2")

@@ -1,12 +1,17 @@
-"""A quadratic energy, E(w) = 1/2 w^T H w, whose flow and minimum-action paths are known in closed form.
+"""A quadratic energy, `E(w) = 1/2 w^T H w`, with paths and flow in closed form.
 
-Known answers, in the eigenbasis of H (eigenvalues lam_i, coordinates z_i) with mass 1 (an exercise in the calculus of
-variations):
+Source
+------
+An exercise in the calculus of variations.
 
-    flow:    w(t) = expm(-H t / mass) w(0)
-    action:  S = sum_i lam_i (z_i(T) - exp(-lam_i T) z_i(0))^2 / (1 - exp(-2 lam_i T)), both ends fixed;
+Known answer
+------------
+In the eigenbasis of H (eigenvalues lam_i > 0, coordinates z_i), with mass 1:
 
-H = [[2, 0.5], [0.5, 1]] from (1, -1) to (0.5, 0.8) in T = 1.5: 2.0188818570.
+    flow:    w(t) = expm(-H t) w(0)                                                              (`exact_flow`)
+    action:  S = sum_i lam_i (z_i(T) - exp(-lam_i T) z_i(0))^2 / (1 - exp(-2 lam_i T))           (`exact_action`)
+
+with both ends fixed. H = [[2, 0.5], [0.5, 1]] from (1, -1) to (0.5, 0.8) in T = 1.5: 2.0188818570.
 """
 
 from __future__ import annotations
@@ -25,7 +30,9 @@ HORIZON, ACTION = 1.5, 2.0188818570
 
 def build(hessian: Any = HESSIAN, mass: float = 1.0) -> ao.Problem:
     """Return the gradient flow `mass w' = -H w`; H is symmetric, of any size."""
-    matrix = np.array(hessian, dtype=float)
+    matrix = np.atleast_2d(np.array(hessian, dtype=float))
+    if matrix.shape != matrix.T.shape or not np.array_equal(matrix, matrix.T):
+        raise ao.InputError(f"hessian must be a symmetric matrix, got shape {matrix.shape}: {matrix.tolist()}")
     return ao.Problem(
         [ao.Parameter(len(matrix))],
         None,
@@ -48,3 +55,9 @@ def exact_action(start: Any, end: Any, horizon: float, hessian: Any = HESSIAN) -
     decay = np.exp(-rates * horizon)
     gap = vectors.T @ np.asarray(end) - decay * (vectors.T @ np.asarray(start))
     return float(np.sum(rates * gap**2 / (1.0 - decay**2)))
+
+
+if __name__ == "__main__":
+    from problems._main import main
+
+    main(__file__, "action", "--start", "start", "--end", "end", "--horizon", str(HORIZON), "--scheme", "gauss2")
