@@ -7,6 +7,7 @@ from actionopt.action.minimize import minimize_action
 from actionopt.action.trajectory import Trajectory
 from actionopt.action.waypoints import path_through
 from actionopt.backprop import Adjoints, adjoints
+from actionopt.constrained import AdjointCheck, check_adjoints
 from actionopt.contraction.bounds import paper_stability_order, stability_bound
 from actionopt.contraction.certify import Certificate, certify
 from actionopt.contraction.compose import ComposedRate, feedback_rate, network_rate, parallel_rate, series_rate
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Activation",
+    "AdjointCheck",
     "Adjoints",
     "BatchedMetric",
     "Certificate",
@@ -58,6 +60,7 @@ __all__ = [
     "WorstRate",
     "adjoints",
     "certify",
+    "check_adjoints",
     "check_decay",
     "continue_action",
     "contraction_at",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import casadi as ca
@@ -32,6 +33,63 @@ def installed_solvers() -> list[str]:
 def _plugins() -> list[str]:
     entries = (entry.split("::") for entry in ca.CasadiMeta.plugins().split(";"))
     return sorted(name for kind, name in entries if kind == "Nlpsol" and name not in _UNSUITABLE)
+
+
+# the functions of x, p (and multipliers) that a plugin looks up before it differentiates by itself, and their outputs
+_DERIVATIVES: dict[str, dict[str, tuple[str, ...]]] = {
+    "ipopt": {"nlp_jac_g": ("g", "jacobian"), "nlp_hess_l": ("upper",)},
+    "fatrop": {"nlp_jac_g": ("g", "jacobian"), "nlp_hess_l": ("lagrangian", "hessian")},
+    "uno": {"nlp_jac_g": ("jacobian",), "nlp_hess_l": ("upper",)},
+    "sqpmethod": {"nlp_jac_fg": ("f", "gradient", "g", "jacobian"), "nlp_hess_l": ("hessian",)},
+    "qrsqp": {"nlp_jac_fg": ("f", "gradient", "g", "jacobian"), "nlp_hess_l": ("hessian",)},
+}
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """Derivatives whose structure is known, given to a solver instead of CasADi's own.
+
+    CasADi's come from one graph of the whole problem and take long to build where it is made of many like parts.
+    Plugins that are not named in `_DERIVATIVES` build their own.
+
+    Attributes
+    ----------
+    jacobian : expression (ng, nx)
+        dg/dx, in x and p.
+    hessian : expression (nx, nx)
+        Hessian of `lam_f f + lam_g^T g` in x, both triangles. Where the constraints alone decide every step (as many
+        equations as unknowns), any positive definite matrix serves.
+    lam_f, lam_g : symbols
+        Multipliers that the Hessian contains.
+    """
+
+    jacobian: Any
+    hessian: Any
+    lam_f: Any
+    lam_g: Any
+
+
+def cached_derivatives(solver: str, x: Any, f: Any, g: Any, p: Any, given: Derivatives) -> dict[str, Any]:
+    """Return the option with which a plugin takes the given derivatives, with the outputs it expects."""
+    lam_f, lam_g = given.lam_f, given.lam_g
+    expression: dict[str, Callable[[], Any]] = {
+        "f": lambda: f,
+        "g": lambda: g,
+        "gradient": lambda: ca.gradient(f, x),
+        "jacobian": lambda: given.jacobian,
+        "lagrangian": lambda: ca.gradient(lam_f * f + ca.dot(lam_g, g), x),
+        "hessian": lambda: given.hessian,
+        "upper": lambda: ca.triu(given.hessian),
+    }
+    functions = {
+        name: ca.Function(
+            name,
+            [x, p, lam_f, lam_g] if name == "nlp_hess_l" else [x, p],
+            [expression[output]() for output in outputs],
+        )
+        for name, outputs in _DERIVATIVES.get(solver, {}).items()
+    }
+    return {"cache": functions} if functions else {}
 
 
 def check_limits(tol: float, max_iterations: int) -> None:

@@ -18,7 +18,9 @@ import numpy as np
 
 from actionopt.errors import InputError
 from actionopt.nlp.plugins import (
+    Derivatives,
     asks_for_output,
+    cached_derivatives,
     check_limits,
     check_solver,
     default_options,
@@ -123,6 +125,8 @@ class NlpSolver:
         Which constraints will be given equal bounds; fatrop must know in advance.
     stages : Stages, optional
         Stage structure; fatrop needs it, others ignore it.
+    derivatives : Derivatives, optional
+        Jacobian and Hessian of known structure; CasADi's own where None.
 
     Raises
     ------
@@ -143,6 +147,7 @@ class NlpSolver:
         options: Mapping[str, Any] | None = None,
         equality: Any = True,
         stages: Stages | None = None,
+        derivatives: Derivatives | None = None,
     ) -> None:
         began = time.perf_counter()
         check_solver(solver)
@@ -154,6 +159,8 @@ class NlpSolver:
             if stages is None:
                 raise InputError("solver 'fatrop' needs the stages of an optimal-control problem: use 'ipopt' here")
             chosen = {**stages.options(np.broadcast_to(equality, (g.numel(),))), **chosen}
+        if derivatives is not None:
+            chosen = {**cached_derivatives(solver, x, f, g, p, derivatives), **chosen}
         self.name, self.tol, self.max_iterations = solver, tol, max_iterations
         self.quiet = not asks_for_output(options or {})
         with explained(solver), silenced(self.quiet):

@@ -1,0 +1,232 @@
+"""Multipliers against adjoints: an NLP solver and backpropagation, compared module by module and sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actionopt.backprop import adjoints
+from actionopt.constrained.fixed_weights import FixedWeights
+from actionopt.constrained.pinned_weights import PinnedWeights
+from actionopt.errors import InputError, SolverError
+from actionopt.nlp import NlpSolution
+from actionopt.problem import Problem
+from actionopt.tables import html_table, text_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MARGIN = 100  # how much tighter than the comparison the solver works
+
+
+@dataclass(frozen=True)
+class ModuleCheck:
+    """One row of a check.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+        Outputs d_a of the module, for each of which a sample has a multiplier.
+    largest : float
+        Largest |adjoint| of the module.
+    max_error : float
+        Largest |multiplier - adjoint| of the module.
+    relative_error : float
+        `max_error` over the largest |adjoint| of any module.
+    """
+
+    name: str
+    size: int
+    largest: float
+    max_error: float
+    relative_error: float
+
+
+@dataclass(frozen=True)
+class AdjointCheck:
+    """How well the multipliers of a solver agree with backpropagation.
+
+    Attributes
+    ----------
+    ok : bool
+        Whether the solver converged and both relative errors are at most `tol`.
+    max_error : float
+        Largest |multiplier - adjoint| over all modules, samples and features.
+    relative_error : float
+        `max_error` over the largest |adjoint|: free of the scale of the loss and of B.
+    modules : tuple of ModuleCheck
+        A row a module.
+    gradient_error : float
+        Largest difference between dE/dw and minus the multiplier of the pinned weights, over the largest |dE/dw|.
+    multipliers, adjoints : list of arrays (B, d_a)
+        Of `f_a - z_a = 0`, in the Lagrangian `E + sum lam^T (f - z)`, and by backpropagation.
+    gradient, gradient_multipliers : array (n,)
+        dE/dw by backpropagation, and minus the multiplier of `w - w_fixed = 0`.
+    solver, status, message : str
+    tol : float
+    stats : dict
+        `layers` and `gradient`: the statistics of the two programs, see `NlpSolution.stats`.
+    """
+
+    ok: bool
+    max_error: float
+    relative_error: float
+    modules: tuple[ModuleCheck, ...]
+    gradient_error: float
+    multipliers: list[np.ndarray] = field(repr=False)
+    adjoints: list[np.ndarray] = field(repr=False)
+    gradient: np.ndarray = field(repr=False)
+    gradient_multipliers: np.ndarray = field(repr=False)
+    solver: str
+    status: str
+    message: str
+    tol: float
+    stats: dict[str, Any] = field(repr=False)
+
+    def table(self) -> str:
+        """Return the rows as aligned text."""
+        return text_table(_HEADERS, self._rows())
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw |multiplier - adjoint| and |adjoint| of every module, both at their largest, on a log axis."""
+        from actionopt import figures
+
+        ax = figures.axes(ax)
+        places = np.arange(1, len(self.modules) + 1)
+        tiny = np.finfo(float).tiny
+        for label, color, values in (
+            ("largest |adjoint|", figures.COLORS[0], [row.largest for row in self.modules]),
+            ("largest |multiplier - adjoint|", figures.COLORS[1], [row.max_error for row in self.modules]),
+        ):
+            ax.semilogy(places, np.maximum(values, tiny), "o-", color=color, label=label, markersize=4)
+        ax.set(xlabel="module", ylabel="size", title=f"{self.solver}: relative error {self.relative_error:.1e}")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.legend()
+        return ax
+
+    def _repr_html_(self) -> str:
+        caption = f"{self.solver}: relative error {self.relative_error:.1e}, gradient {self.gradient_error:.1e}"
+        return html_table(_HEADERS, self._rows(), caption)
+
+    def _rows(self) -> list[list[Any]]:
+        return [[row.name, row.size, row.largest, row.max_error, row.relative_error] for row in self.modules]
+
+
+_HEADERS = ("module", "size", "largest |adjoint|", "max error", "relative error")
+
+
+def check_adjoints(
+    problem: Problem,
+    w: Any = None,
+    *,
+    solver: str = "ipopt",
+    tol: float = 1e-8,
+    max_iterations: int = 100,
+    options: Mapping[str, Any] | None = None,
+    throw: bool = True,
+) -> AdjointCheck:
+    """Compare the multipliers of the layer equations with the adjoints of backpropagation.
+
+    Two square nonlinear programs are solved: one with the weights fixed and the states as variables, whose multipliers
+    are the adjoints, and one with pinned weights, whose multipliers are minus the gradient.
+
+    Parameters
+    ----------
+    problem : Problem
+    w : array (n,), optional
+        Weights; `problem.initial_weights()` where None.
+    solver : str
+        An NLP solver of CasADi: "ipopt", "fatrop", "sqpmethod" or any other that is installed.
+    tol : float
+        Largest relative error at which the check holds; the solver works a hundred times tighter.
+    max_iterations : int
+    options : mapping, optional
+        CasADi's options for the solver.
+    throw : bool
+        Whether a solver that stops early raises; otherwise `ok` is False and the status says why.
+
+    Returns
+    -------
+    AdjointCheck
+
+    Raises
+    ------
+    InputError
+        If the weights do not fit, states or adjoints overflow there, or solver or options are unknown.
+    SolverError
+        If a solver stops early; its `result` is the AdjointCheck at the last iterate.
+    """
+    w = _one_point(problem, problem.initial_weights() if w is None else w)
+    with np.errstate(all="ignore"):
+        expected = adjoints(problem, w)
+    _check_finite(problem, [*expected.states, *expected.adjoints], ("state", "adjoint"))
+    settings = {"solver": solver, "tol": tol / _MARGIN, "max_iterations": max_iterations, "options": options}
+    layers, multipliers = FixedWeights(problem, **settings).solve(
+        w, expected.states, 1 / _largest(expected.adjoints[-1:])
+    )
+    pinned, pins = PinnedWeights(problem, **settings).solve(w, 1 / _largest([expected.gradient]))
+    rows = _rows(problem, multipliers, expected.adjoints)
+    gradient_error = float(abs(expected.gradient + pins).max(initial=0.0)) / _largest([expected.gradient])
+    relative_error = max(row.relative_error for row in rows)
+    worse = layers if not layers.success else pinned
+    check = AdjointCheck(
+        ok=bool(worse.success and relative_error <= tol and gradient_error <= tol),
+        max_error=max(row.max_error for row in rows),
+        relative_error=relative_error,
+        modules=rows,
+        gradient_error=gradient_error,
+        multipliers=multipliers,
+        adjoints=expected.adjoints,
+        gradient=expected.gradient,
+        gradient_multipliers=-pins,
+        solver=solver,
+        status=worse.status,
+        message=_message(worse, relative_error, gradient_error, tol),
+        tol=tol,
+        stats={"layers": layers.stats, "gradient": pinned.stats},
+    )
+    if throw and not worse.success:
+        raise SolverError(check.message, check)
+    return check
+
+
+def _one_point(problem: Problem, w: Any) -> np.ndarray:
+    w = problem.check_weights(w)
+    if w.ndim != 1:
+        raise InputError(f"weights must be one point ({problem.size},), got shape {w.shape}")
+    return w
+
+
+def _check_finite(problem: Problem, arrays: Sequence[np.ndarray], kinds: tuple[str, str]) -> None:
+    for index, array in enumerate(arrays):
+        if not np.isfinite(array).all():
+            kind, module = kinds[index // len(problem.modules)], problem.labels[index % len(problem.modules)]
+            raise InputError(f"the {kind} of module {module} is not finite at these weights: choose smaller ones")
+
+
+def _largest(arrays: Sequence[np.ndarray]) -> float:
+    """Return the largest magnitude, 1 where all are zero: a scale to divide by."""
+    return max(float(abs(array).max(initial=0.0)) for array in arrays) or 1.0
+
+
+def _rows(
+    problem: Problem, multipliers: Sequence[np.ndarray], expected: Sequence[np.ndarray]
+) -> tuple[ModuleCheck, ...]:
+    largest = _largest(expected)
+    rows = []
+    for label, multiplier, adjoint in zip(problem.labels, multipliers, expected, strict=True):
+        error = float(abs(multiplier - adjoint).max(initial=0.0))
+        rows.append(ModuleCheck(label, adjoint.shape[1], float(abs(adjoint).max(initial=0.0)), error, error / largest))
+    return tuple(rows)
+
+
+def _message(worse: NlpSolution, relative_error: float, gradient_error: float, tol: float) -> str:
+    if not worse.success:
+        return worse.message
+    agree = relative_error <= tol and gradient_error <= tol
+    verdict = "multipliers are the adjoints" if agree else "multipliers and adjoints differ"
+    return f"{verdict}: relative error {relative_error:.1e}, of the gradient {gradient_error:.1e} (tol {tol:.0e})"

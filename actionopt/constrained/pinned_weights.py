@@ -1,0 +1,53 @@
+"""The constrained problem with its weights pinned: the multiplier of the pin is the gradient.
+
+    minimise over w   scale E(w)   subject to   w - w_fixed = 0,     so that  dE/dw = -multiplier
+
+The states are eliminated (condensed), as for thousands of samples the Jacobian of the lifted equations in the weights
+alone would fill gigabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from actionopt.constrained.graph import condensed_energy
+from actionopt.nlp import Derivatives, NlpSolution, NlpSolver, Stages
+from actionopt.problem import Problem
+
+STAGE_STATES = 64  # weights that fatrop sees as the states of one stage, each stage dense
+
+
+class PinnedWeights:
+    """Energy of pinned weights, built once for any weights; arguments as in `FixedWeights`."""
+
+    def __init__(
+        self, problem: Problem, *, solver: str, tol: float, max_iterations: int, options: Mapping[str, Any] | None
+    ) -> None:
+        w, fixed = ca.MX.sym("w", problem.size), ca.MX.sym("fixed", problem.size)
+        scale, lam_f, lam_g = ca.MX.sym("scale"), ca.MX.sym("lam_f"), ca.MX.sym("lam_g", problem.size)
+        rest = problem.size % STAGE_STATES
+        states = (0, *(STAGE_STATES,) * (problem.size // STAGE_STATES), *(rest,) * bool(rest))
+        none = (0,) * len(states)
+        identity = ca.MX.eye(problem.size)
+        self.nlp = NlpSolver(
+            w,
+            scale * condensed_energy(problem, w),
+            w - fixed,
+            ca.vertcat(fixed, scale),
+            solver=solver,
+            tol=tol,
+            max_iterations=max_iterations,
+            options=options,
+            stages=Stages(states, none, none),
+            # n equations for n unknowns decide every step, so that the n^2 second derivatives of E are not needed
+            derivatives=Derivatives(identity, lam_f * identity, lam_f, lam_g),
+        )
+
+    def solve(self, w: np.ndarray, scale: float) -> tuple[NlpSolution, np.ndarray]:
+        """Solve at `w (n,)`; return the solution and the multipliers `(n,)` of E itself."""
+        solution = self.nlp.solve(w, np.concatenate([w, [scale]]))
+        return solution, solution.lam_g / scale
