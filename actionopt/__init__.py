@@ -7,7 +7,7 @@ from actionopt.action.minimize import minimize_action
 from actionopt.action.trajectory import Trajectory
 from actionopt.action.waypoints import path_through
 from actionopt.backprop import Adjoints, adjoints
-from actionopt.constrained import AdjointCheck, check_adjoints
+from actionopt.constrained import AdjointCheck, Solution, check_adjoints, train
 from actionopt.contraction.bounds import paper_stability_order, stability_bound
 from actionopt.contraction.certify import Certificate, certify
 from actionopt.contraction.compose import ComposedRate, feedback_rate, network_rate, parallel_rate, series_rate
@@ -53,6 +53,7 @@ __all__ = [
     "Problem",
     "Residual",
     "SoftmaxCrossEntropy",
+    "Solution",
     "SolverError",
     "SquaredError",
     "Stability",
@@ -79,5 +80,6 @@ __all__ = [
     "series_rate",
     "stability_bound",
     "step",
+    "train",
     "worst_rate",
 ]

@@ -1,5 +1,7 @@
 """Training as a constrained problem."""
 
 from actionopt.constrained.check import AdjointCheck, ModuleCheck, check_adjoints
+from actionopt.constrained.solution import Solution
+from actionopt.constrained.train import train
 
-__all__ = ["AdjointCheck", "ModuleCheck", "check_adjoints"]
+__all__ = ["AdjointCheck", "ModuleCheck", "Solution", "check_adjoints", "train"]

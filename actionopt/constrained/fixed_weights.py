@@ -14,7 +14,14 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from actionopt.constrained.graph import module_functions, multiplier_sign, offsets, sample_loss, state_sizes
+from actionopt.constrained.graph import (
+    module_functions,
+    multiplier_sign,
+    offsets,
+    sample_loss,
+    state_sizes,
+    weight_sizes,
+)
 from actionopt.nlp import Derivatives, NlpSolution, NlpSolver, Stages
 from actionopt.problem import Problem
 from actionopt.symbolic import over_samples
@@ -88,7 +95,7 @@ class _SampleChain:
         target = ca.MX.sym("target", problem.target_array.shape[1])
         lam, weight = ca.MX.sym("lam", sum(sizes)), ca.MX.sym("weight")
         states = ca.vertsplit(z, offsets(sizes))
-        weights = ca.vertsplit(w, offsets([module.weight_size for module in problem.modules]))
+        weights = ca.vertsplit(w, offsets(weight_sizes(problem)))
         parts = zip(module_functions(problem), [x, *states[:-1]], weights, strict=True)
         equations = sign * (ca.vertcat(*[f(before, piece) for f, before, piece in parts]) - z)
         self.loss = sample_loss(problem)

@@ -12,14 +12,20 @@ from actionopt.problem import Problem
 from actionopt.symbolic import loss_function, module_function, over_samples
 
 
-def module_functions(problem: Problem) -> list[ca.Function]:
-    """Return `f_a: (z, w_a) -> z_out` of one sample for every module.
+def module_functions(problem: Problem, *, batched: bool = False) -> list[ca.Function]:
+    """Return `f_a: (z, w_a) -> z_out` for every module, of one sample or, `batched`, of all with shared weights.
 
     Modules of the same formula share one function, so that CasADi differentiates it once.
     """
     shared: dict[str, ca.Function] = {}
-    functions = [module_function(module) for module in problem.modules]
-    return [shared.setdefault(function.serialize(), function) for function in functions]
+    functions = []
+    for module in problem.modules:
+        function = module_function(module)
+        key = function.serialize()
+        if key not in shared:
+            shared[key] = over_samples(function, problem.samples, [1]) if batched else function
+        functions.append(shared[key])
+    return functions
 
 
 def sample_loss(problem: Problem) -> ca.Function:
@@ -30,6 +36,11 @@ def sample_loss(problem: Problem) -> ca.Function:
 def state_sizes(problem: Problem) -> list[int]:
     """Return d_1 .. d_L."""
     return [module.out_size for module in problem.modules]
+
+
+def weight_sizes(problem: Problem) -> list[int]:
+    """Return n_1 .. n_L."""
+    return [module.weight_size for module in problem.modules]
 
 
 def offsets(sizes: list[int]) -> list[int]:
@@ -48,10 +59,10 @@ def multiplier_sign(solver: str) -> int:
 
 def condensed_energy(problem: Problem, w: ca.MX) -> ca.MX:
     """Return E(w) as one expression of the weights `(n,)`: the states are eliminated."""
-    weights = ca.vertsplit(w, offsets([module.weight_size for module in problem.modules]))
+    weights = ca.vertsplit(w, offsets(weight_sizes(problem)))
     states = ca.DM(problem.inputs.T)
-    for function, piece in zip(module_functions(problem), weights, strict=True):
-        states = over_samples(function, problem.samples, [1])(states, piece)
+    for function, piece in zip(module_functions(problem, batched=True), weights, strict=True):
+        states = function(states, piece)
     return mean_loss(problem, states) + 0.5 * problem.weight_decay * ca.sumsqr(w)
 
 

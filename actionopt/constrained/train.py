@@ -1,0 +1,64 @@
+"""Training to a point that satisfies the first-order conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from actionopt.constrained.solution import Solution, solution_at
+from actionopt.constrained.training import check_start, transcribe
+from actionopt.errors import SolverError
+from actionopt.problem import Problem
+
+
+def train(
+    problem: Problem,
+    w0: Any = None,
+    *,
+    solver: str = "ipopt",
+    formulation: str = "lifted",
+    throw: bool = True,
+    tol: float = 1e-8,
+    max_iterations: int = 1000,
+    options: Mapping[str, Any] | None = None,
+) -> Solution:
+    """Minimise E over the weights with an NLP solver.
+
+    Parameters
+    ----------
+    problem : Problem
+    w0 : array (n,), optional
+        Start; `problem.initial_weights()` where None. States start where the weights put them.
+    solver : str
+        "ipopt", "fatrop" (depth is the stage index: fastest for deep chains), "sqpmethod" or any other NLP solver
+        that CasADi has installed.
+    formulation : "lifted" or "condensed"
+        Whether states are variables and layer equations constraints (multiple shooting in depth), or eliminated
+        (single shooting; for few weights or many samples).
+    throw : bool
+        Whether a solver that stops early raises; otherwise the last iterate is returned with its status.
+    tol : float
+        Tolerance on the first-order conditions.
+    max_iterations : int
+    options : mapping, optional
+        CasADi's options for the solver, such as `{"ipopt": {"linear_solver": "mumps"}}`.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    InputError
+        If start, solver, formulation or options cannot be used.
+    SolverError
+        If the solver stops early; its `result` is the Solution at the last iterate.
+    """
+    w0 = check_start(problem, w0)
+    transcription = transcribe(
+        problem, formulation, solver=solver, tol=tol, max_iterations=max_iterations, options=options
+    )
+    solution = solution_at(problem, transcription.solve(w0), formulation)
+    if throw and not solution.success:
+        raise SolverError(solution.message, solution)
+    return solution
