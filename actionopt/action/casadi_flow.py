@@ -8,15 +8,14 @@ and their adjoints are constraints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import casadi as ca
 import numpy as np
 
-from actionopt.action.local_model import METRICS
 from actionopt.backprop import adjoints
 from actionopt.errors import unknown_name
-from actionopt.metric.batched import BatchedMetric
+from actionopt.metric.batched import METRICS, BatchedMetric
 from actionopt.metric.output import output_product
 from actionopt.modules import Module
 from actionopt.ops import CASADI
@@ -67,24 +66,33 @@ class FlowStage:
 
     def _sample(self, b: int, lifted: bool) -> _Sample:
         """States and adjoints of sample b: expressions in w, or variables with their equations."""
-        if lifted:
-            states = [ca.SX.sym("z", layer.out_size) for layer in self.layers]
-            multipliers = [ca.SX.sym("lam", layer.out_size) for layer in self.layers]
-        inputs, target = ca.DM(self.problem.inputs[b]), ca.DM(self.problem.target_array[b])
-        computed: Sample = []
-        for a, (layer, weights) in enumerate(zip(self.layers, self.weights, strict=True)):
-            before = inputs if a == 0 else (states if lifted else computed)[a - 1]
-            computed.append(layer.forward(before, weights))
-        z = states if lifted else computed
-        pulled = [self.loss_gradient(z[-1], target) / self.problem.samples]
-        for a in range(len(self.layers) - 1, 0, -1):
-            above = multipliers[a] if lifted else pulled[0]
-            pulled.insert(0, self.layers[a].pull(z[a - 1], self.weights[a], above)[0])
-        before_all = [ca.SX(inputs), *z[:-1]]
+        inputs, target = ca.SX(self.problem.inputs[b]), ca.DM(self.problem.target_array[b])
         if not lifted:
-            return _Sample(before_all, z[-1], pulled, target, ca.SX(0, 1), ca.SX(0, 1))
-        equations = ca.vertcat(*computed, *pulled) - ca.vertcat(*states, *multipliers)
-        return _Sample(before_all, z[-1], multipliers, target, ca.vertcat(*states, *multipliers), equations)
+            before, output = self._forward(inputs)
+            return _Sample(before, output, self._backward(before, output, target), target)
+        states = [ca.SX.sym("z", layer.out_size) for layer in self.layers]
+        adjoints = [ca.SX.sym("lam", layer.out_size) for layer in self.layers]
+        before = [inputs, *states[:-1]]
+        forward = [layer.forward(z, w) for layer, z, w in zip(self.layers, before, self.weights, strict=True)]
+        backward = self._backward(before, states[-1], target, adjoints)
+        unknowns = ca.vertcat(*states, *adjoints)
+        return _Sample(before, states[-1], adjoints, target, unknowns, ca.vertcat(*forward, *backward) - unknowns)
+
+    def _forward(self, z: ca.SX) -> tuple[Sample, ca.SX]:
+        """Inputs of the layers, and the output."""
+        before: Sample = []
+        for layer, w in zip(self.layers, self.weights, strict=True):
+            before.append(z)
+            z = layer.forward(z, w)
+        return before, z
+
+    def _backward(self, before: Sample, output: ca.SX, target: ca.DM, given: Sample | None = None) -> Sample:
+        """Adjoints lam_1 .. lam_L, each pulled back from the one above: from those given where there are any."""
+        adjoints = [self.loss_gradient(output, target) / self.problem.samples]
+        for a in range(len(self.layers) - 1, 0, -1):
+            above = given[a] if given else adjoints[0]
+            adjoints.insert(0, self.layers[a].pull(before[a], self.weights[a], above)[0])
+        return adjoints
 
     def _gradient(self, samples: list[_Sample]) -> ca.SX:
         """`g = sum_b B_b^T lam_b + weight_decay w`."""
@@ -142,8 +150,8 @@ class _Sample:
     output: ca.SX
     adjoints: Sample
     target: ca.DM
-    unknowns: ca.SX
-    equations: ca.SX
+    unknowns: ca.SX = field(default_factory=lambda: ca.SX(0, 1))
+    equations: ca.SX = field(default_factory=lambda: ca.SX(0, 1))
 
 
 class _Layer:
