@@ -8,20 +8,14 @@ are divided by the largest adjoint of the module, so that the dashed line, the m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 import actionopt as ao
-from actionopt import figures
 from actionopt.cli.common import load_modular, plot_command
-
-MOST_COLUMNS = 5
-PRECISION = float(np.finfo(float).eps)
-EXACT = 1e-19  # where points with no difference, or a smaller one, are drawn; labelled 0
+from actionopt.constrained.draw_adjoints import draw_adjoints
 
 
 @plot_command
@@ -31,72 +25,7 @@ def main(path: Path, settings: dict[str, Any], dark: bool, solver: str, seed: in
     """Draw the multipliers of the layer equations against the adjoints of backpropagation."""
     problem = load_modular(path, settings)
     check = ao.check_adjoints(problem, problem.initial_weights(seed), solver=solver)
-    return draw(problem.name, problem.labels, check.multipliers, check.adjoints, dark=dark)
-
-
-def draw(
-    name: str,
-    labels: Sequence[str],
-    multipliers: Sequence[np.ndarray],
-    adjoints: Sequence[np.ndarray],
-    *,
-    dark: bool = False,
-) -> Any:
-    """Return the figure for one array of multipliers and one of adjoints a module; deep chains are thinned out."""
-    shown = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), MOST_COLUMNS)).round().astype(int))
-    fig, axes = figures.figure(
-        2, len(shown), width=2.3 * len(shown) + 1.4, height=4.6, dark=dark,
-        squeeze=False, sharex=True, sharey="row", height_ratios=(3, 2),
-    )  # fmt: skip
-    for (top, bottom), module in zip(axes.T, shown, strict=True):
-        largest = np.abs(adjoints[module]).max() or 1.0
-        adjoint, multiplier = adjoints[module].ravel() / largest, multipliers[module].ravel() / largest
-        _against(top, multiplier, adjoint)
-        _difference(bottom, multiplier, adjoint)
-        top.set_title(f"{labels[module]}\nlargest {largest:.2g}")
-    axes[0, 0].set_ylabel("multiplier / largest")
-    axes[1, 0].set_ylabel("difference / largest")
-    axes[1, 0].annotate(
-        "machine precision",
-        (1, PRECISION),
-        (-2, 3),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8,
-        xycoords="data",
-    )
-    fig.supxlabel("adjoint / largest adjoint of the module", fontsize=9.5)
-    fig.suptitle(name, fontsize=10.5)
-    return fig
-
-
-def _against(ax: Any, multiplier: np.ndarray, adjoint: np.ndarray) -> None:
-    ax.axline((0, 0), slope=1, color=figures.GREY, linewidth=0.8, zorder=1)
-    ax.plot(adjoint, multiplier, color=figures.COLORS[0], **_marks(len(adjoint)))
-    ax.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
-
-
-def _difference(ax: Any, multiplier: np.ndarray, adjoint: np.ndarray) -> None:
-    difference = np.maximum(np.abs(multiplier - adjoint), EXACT)
-    ax.axhline(PRECISION, color=figures.GREY, linewidth=0.8, linestyle="--", zorder=1)
-    ax.plot(adjoint, difference, color=figures.COLORS[1], **_marks(len(adjoint)))
-    top = max(ax.get_ylim()[1], 10 * difference.max(), 1e-14)
-    ax.set(yscale="log", ylim=(EXACT / 3, top))
-    powers = np.arange(-18, np.floor(np.log10(top)) + 1, max(2, round((np.log10(top) + 18) / 4)))
-    ax.set_yticks([EXACT, *10.0**powers], ["0", *(f"$10^{{{power:.0f}}}$" for power in powers)], minor=False)
-    ax.minorticks_off()
-
-
-def _marks(points: int) -> dict[str, Any]:
-    """Small and see-through where there are many points, and drawn as an image in vector formats."""
-    return {
-        "marker": "o",
-        "linestyle": "none",
-        "markersize": float(np.clip(40 / np.sqrt(points + 1), 1.5, 5)),
-        "markeredgewidth": 0,
-        "alpha": float(np.clip(30 / np.sqrt(points + 1), 0.25, 0.9)),
-        "rasterized": points > 2000,
-    }
+    return draw_adjoints(problem.name, problem.labels, check.multipliers, check.adjoints, dark=dark)
 
 
 if __name__ == "__main__":
