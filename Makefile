@@ -10,8 +10,8 @@ export OPENBLAS_NUM_THREADS ?= 1
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.with-problems
-	$(BIN)/actionopt check problems/digits.py
-	$(BIN)/python plots/adjoints.py problems/digits.py --out out/adjoints.png
+	$(BIN)/actionopt check problems/digits.py --set samples=1797
+	$(BIN)/python plots/adjoints.py problems/digits.py --set samples=1797 --out out/adjoints.png
 
 test: $(VENV)/.with-test
 	$(BIN)/python -m pytest

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """Turn a record into what JSON knows: arrays into lists, numbers that are not finite into null."""
+    """Turn a record into what JSON knows: arrays into lists, dataclasses into objects, NaN and infinity into null."""
+    if dataclasses.is_dataclass(value):
+        return plain(vars(value))
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

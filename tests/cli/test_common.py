@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -42,6 +43,14 @@ def test_setting_twice() -> None:
         parse_settings(("width=1", "width=2"))
 
 
+@dataclass(frozen=True)
+class Row:
+    """A row of a result."""
+
+    size: int
+    error: float
+
+
 def test_plain_makes_strict_json() -> None:
     record = {
         "array": np.array([[1.0, np.nan], [np.inf, 2.0]]),
@@ -50,6 +59,7 @@ def test_plain_makes_strict_json() -> None:
         "flag": np.bool_(True),
         "nested": [{"x": (1, None, -math.inf)}],
         "path": Path("a/b"),
+        "row": Row(1, np.float64(np.nan)),
     }
     text = json.dumps(plain(record), allow_nan=False)
     assert json.loads(text) == {
@@ -59,6 +69,7 @@ def test_plain_makes_strict_json() -> None:
         "flag": True,
         "nested": [{"x": [1, None, None]}],
         "path": "a/b",
+        "row": {"size": 1, "error": None},
     }
 
 
