@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import casadi as ca
@@ -64,7 +65,7 @@ class Answer:
 def pieces(sizes: tuple[int, ...]) -> list[tuple[slice, tuple[int, int], slice]]:
     """Where the matrix (row-major, with its shape) and the offset of each layer lie in the weights."""
     out, start = [], 0
-    for columns, rows in zip(sizes[:-1], sizes[1:], strict=True):
+    for columns, rows in pairwise(sizes):
         middle = start + rows * columns
         out.append((slice(start, middle), (rows, columns), slice(middle, middle + rows)))
         start = middle + rows
@@ -136,7 +137,7 @@ def outputs(case: Case, w: list[ca.MX]) -> ca.MX:
     """The network's outputs `(d, B)` from one symbol a layer."""
     z, samples = ca.DM(case.inputs.T), len(case.inputs)
     last = len(case.sizes) - 2
-    for layer, (columns, rows) in enumerate(zip(case.sizes[:-1], case.sizes[1:], strict=True)):
+    for layer, (columns, rows) in enumerate(pairwise(case.sizes)):
         matrix = ca.reshape(w[layer][: rows * columns], columns, rows).T
         pre = ca.mtimes(matrix, z) + ca.repmat(w[layer][rows * columns :], 1, samples)
         z = pre if layer == last else ca.tanh(pre)
@@ -275,11 +276,14 @@ def rockit_fixed(case: Case, limit: float = 100.0) -> Answer:
 # What everybody's answer is judged by
 
 
-def midpoint_action(case: Case, points: np.ndarray) -> float:
-    """The midpoint action of points `(N+1, n)`: G dense, its gradient and Jacobians by CasADi, stage by stage."""
-    g, product = gradient_function(case), None if case.end is not None else metric_product(case)
+def midpoint_action(case: Case, points: np.ndarray, layerwise: bool = False) -> float:
+    """The midpoint action of points `(N+1, n)`: G dense, its gradient and Jacobians by CasADi, stage by stage.
+
+    G is the layerwise metric where the end is free or `layerwise` says so, the mass otherwise.
+    """
+    g, product = gradient_function(case), metric_product(case) if layerwise or case.end is None else None
     total = 0.0
-    for before, after in zip(points[:-1], points[1:], strict=True):
+    for before, after in pairwise(points):
         middle, velocity = 0.5 * (before + after), (after - before) / case.h
         slope = g(middle).full()[:, 0]
         metric = (
