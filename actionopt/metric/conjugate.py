@@ -6,6 +6,7 @@ direct solvers, the reuse of a factorisation along a trajectory, and the solver 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +79,7 @@ def conjugate_gradients(
     limit: float,
     patient: bool = False,
     factor: Factor | None = None,
-    start: np.ndarray | None = None,
+    starts: Sequence[np.ndarray] = (),
 ) -> Iterate:
     """Solve a block's system for the right-hand side `b (size,)`.
 
@@ -94,10 +95,10 @@ def conjugate_gradients(
         Whether it goes on to the limit, though its convergence does not promise to get there.
     factor : Factor, optional
         Preconditioner.
-    start : array (size,), optional
-        Solution of a similar system: the nearest multiple of it is the first guess.
+    starts : sequence of arrays (size,)
+        Solutions of similar systems: the best of their combinations is the first guess.
     """
-    y, residual = _first_guess(form, b, start)
+    y, residual = _first_guess(form, b, starts)
     error, errors = form.error(cc, b, y, residual), []
     direction, previous, iteration = None, 0.0, 0
     while error > tol and iteration < limit:
@@ -127,9 +128,11 @@ def projected(errors: list[float], tol: float) -> float:
     return 1 + (len(errors) - 1) * float(np.log(tol / first) / np.log(last / first))
 
 
-def _first_guess(form: Form, b: np.ndarray, start: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    if start is None or not start.any():
+def _first_guess(form: Form, b: np.ndarray, starts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the solution's projection on earlier solutions, and its residual (Fischer 1998)."""
+    if not starts:
         return np.zeros_like(b), b
-    image = form.apply(start)
-    scale = float(start @ b) / float(start @ image)
-    return scale * start, b - scale * image
+    basis = np.linalg.qr(np.stack(starts, axis=1))[0]
+    images = np.stack([form.apply(direction) for direction in basis.T], axis=1)
+    combination = np.linalg.solve(basis.T @ images, basis.T @ b)
+    return basis @ combination, b - images @ combination

@@ -51,10 +51,12 @@ def pulled_rows(problem: Problem, w: np.ndarray, check: bool = True) -> list[lis
     rows = _factor_where_finite(problem, states[-1]) / np.sqrt(problem.samples)
     if not rows.shape[-3]:
         return [[] for _ in problem.modules]
+    first, *later = zip(problem.modules, weights, states[:-1], states[1:], strict=True)
     found: list[list[Rows]] = []
-    for module, piece, z, out in reversed(list(zip(problem.modules, weights, states[:-1], states[1:], strict=True))):
+    for module, piece, z, out in reversed(later):
         own, rows = pull_rows(module, piece, z, out, rows)
         found.append(own)
+    found.append(own_rows(*first, rows))
     return found[::-1]
 
 
@@ -93,6 +95,13 @@ def pull_rows(
     return method(module, w, z, out, rows)
 
 
+def own_rows(module: Module, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray) -> list[Rows]:
+    """Return `K_a = S_a B_a` alone, which is all that a chain's first module is asked for; arguments as above."""
+    if type(module).vjp is Dense.vjp:
+        return [_dense_rows(module, w, z, out, rows)]
+    return pull_rows(module, w, z, out, rows)[0]
+
+
 def _pull_any(
     module: Module, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
 ) -> tuple[list[Rows], np.ndarray]:
@@ -111,10 +120,13 @@ def _pull_any(
 def _pull_dense(
     module: Dense, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
 ) -> tuple[list[Rows], np.ndarray]:
+    own = _dense_rows(module, w, z, out, rows)
+    return [own], own.delta @ module.parameters(NUMPY, w)[0][..., None, :, :]
+
+
+def _dense_rows(module: Any, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray) -> DenseRows:
     slope = module.slope(NUMPY, w, z, out)
-    delta = rows if slope is None else rows * slope[..., None, :, :]
-    matrix = module.parameters(NUMPY, w)[0]
-    return [DenseRows(delta, z, 1.0 if module.bias else None)], delta @ matrix[..., None, :, :]
+    return DenseRows(rows if slope is None else rows * slope[..., None, :, :], z, 1.0 if module.bias else None)
 
 
 def _pull_chain(

@@ -132,12 +132,15 @@ class DenseRows(Rows):
     def scaled(self, factor: np.ndarray) -> Rows:
         matrix, offset = self.split(factor)
         table = matrix if self.offset is None else np.concatenate([matrix, offset[:, None]], axis=1)
-        left, right = table[:, 0], table[0] / table[0, 0]
+        if not table.size:  # a layer without outputs, or without weights
+            return self
+        left, right = table[:, 0] / table[0, 0], table[0]
         if not (abs(left[:, None] * right - table) <= 1e-14 * table).all():
             return ScaledDenseRows(self, factor)
         width = self.z.shape[-1]
         offset_there = None if self.offset is None else self.offset * float(right[-1])
-        return replace(self, delta=self.delta * left, z=self.z * right[:width], offset=offset_there)
+        delta = self.delta if (left == 1.0).all() else self.delta * left
+        return replace(self, delta=delta, z=self.z * right[:width], offset=offset_there)
 
     def push(self, v: np.ndarray) -> np.ndarray:
         matrix, offset = self.split(v)

@@ -17,6 +17,7 @@ SOLVERS = ("auto", "primal", "dual", "cg")
 REFINEMENTS = 4  # iterations that a system's own factor may take
 ITERATIONS = 2000  # of conjugate gradients alone
 USELESS = 1e-2  # bound on the error of a direct solution above which it is not returned
+RECALLED = 4  # solutions of earlier steps that span the first guess
 STEPS_SERVED = 3  # steps of a trajectory that a factorisation is taken to serve, at least
 WORTH_TRYING = 8  # iterations that must be cheaper than a factorisation for conjugate gradients to be tried
 
@@ -28,8 +29,8 @@ class Held:
     Attributes
     ----------
     form : str
-    start : array or None
-        Solution of its last system.
+    starts : tuple of arrays
+        Solutions of the last systems, the latest last.
     factor : Factor or None
         The last factorisation, maybe older than the solver.
     spent : float
@@ -39,7 +40,7 @@ class Held:
     """
 
     form: str
-    start: np.ndarray | None
+    starts: tuple[np.ndarray, ...]
     factor: Factor | None
     spent: float
     steps: int
@@ -76,9 +77,10 @@ class BlockSolver:
         self.form = FORMS[name](block)
         self.price = factor_cost(block, name)
         self.held = held if held is not None and held.form == name else None
+        self.starts = self.held.starts if self.held else ()
         self.own: Factor | None = None
         self.spent = 0.0
-        self.start = self.held.start if self.held else None
+        self.first: np.ndarray | None = None
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
@@ -117,17 +119,18 @@ class BlockSolver:
     def factorise(self) -> Factor:
         """Return the factor of the block's own system, made on first use."""
         if self.own is None:
-            self.own, self.held = Factor(self.form), None
+            self.own = Factor(self.form)
             self.spent += self.price
         return self.own
 
     def leave(self) -> Held:
         """Return what the solver at the next point of a trajectory takes over."""
+        starts = self.starts if self.first is None else (*self.starts, self.first)[-RECALLED:]
         if self.own is not None:
-            return Held(self.form.name, self.start, self.own, self.price, 1)
+            return Held(self.form.name, starts, self.own, self.price, 1)
         spent, steps = (self.held.spent, self.held.steps) if self.held else (0.0, 0)
         factor = self.held.factor if self.held else None
-        return Held(self.form.name, self.start, factor, spent + self.spent, steps + 1)
+        return Held(self.form.name, starts, factor, spent + self.spent, steps + 1)
 
     @property
     def logdet(self) -> float:
@@ -163,7 +166,8 @@ class BlockSolver:
                     f"{self.block.label}: its metric is too ill-conditioned, the {self.form.name} solution has a "
                     f"relative error of up to {found.error:.1e}; {REMEDY}"
                 )
-        self.start = found.y
+        if self.first is None:
+            self.first = found.y
         return self.form.recover(c, found.y)
 
     def _iterate(self, b: np.ndarray, cc: float) -> Iterate | None:
@@ -174,6 +178,7 @@ class BlockSolver:
         limit = self._limit(factor)
         if limit <= 0:
             return None
+        starts = self.starts if self.first is None else ()  # later right-hand sides are others
         found = conjugate_gradients(
             self.form,
             b,
@@ -182,10 +187,10 @@ class BlockSolver:
             limit=limit,
             patient=self.method == "cg",
             factor=factor,
-            start=self.start,
+            starts=starts,
         )
         self.iterations = found.iterations
-        self.spent += found.iterations * self._iteration_price(factor)
+        self.spent += found.iterations * self._iteration_price(factor) + len(starts) * self._iteration_price(None)
         if found.converged:
             return found
         if self.method == "cg":
