@@ -49,9 +49,9 @@ class Gene(ao.Module):
 
     def forward(self, ops: Any, w: Any, z: Any) -> Any:
         log_beta, log_k, log_h = ops.unpack(w, (1,), (1,), (1,))
-        # z^h / (K^h + z^h) = sigmoid(h log(z / K)), safe for every h
+        # log(z^h / (K^h + z^h)) = -softplus(-h log(z / K)): the tiny levels of a silent gene keep their digits
         drive = ops.exp(log_h) * (ops.log(z) - log_k)
-        return ops.exp(log_beta) * ops.sigmoid(drive if self.kind == "activator" else -drive)
+        return ops.exp(log_beta - ops.softplus(-drive if self.kind == "activator" else drive))
 
     def initial_weights(self, rng: np.random.Generator) -> np.ndarray:
         return 0.3 * rng.standard_normal(3)
