@@ -42,7 +42,7 @@ def draw_adjoints(
     axes[1, 0].annotate(
         "machine precision",
         (1, PRECISION),
-        (-2, 3),
+        (-2, 9),
         textcoords="offset points",
         ha="right",
         fontsize=8,

@@ -1,0 +1,63 @@
+"""`actionopt train`: weights at which the first-order optimality conditions hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from actionopt.cli.common import emit, load_modular, problem_command
+from actionopt.constrained.train import train
+from actionopt.errors import InputError
+from actionopt.files import replacing
+
+
+@problem_command
+@click.option("--solver", default="ipopt", show_default=True, help="Also fatrop, sqpmethod, ... as installed.")
+@click.option(
+    "--formulation", default="lifted", show_default=True, help="Or condensed: states eliminated, weights alone."
+)
+@click.option("--tol", type=float, default=1e-8, show_default=True, help="On the first-order conditions.")
+@click.option("--max-iterations", type=int, default=1000, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the weights to start from.")
+@click.option("--out", type=click.Path(path_type=Path), help="Save the weights as FILE.npy.")
+@click.option("--arrays", is_flag=True, help="With --json: the multipliers, too.")
+def command(
+    path: Path,
+    settings: dict[str, Any],
+    as_json: bool,
+    solver: str,
+    formulation: str,
+    tol: float,
+    max_iterations: int,
+    seed: int,
+    out: Path | None,
+    arrays: bool,
+) -> int:
+    """Train with an NLP solver, to a point where the optimality conditions hold.
+
+    Exit status 1: the solver stopped early; the last iterate is shown and saved.
+    """
+    if out is not None and out.suffix != ".npy":
+        raise InputError(f"--out {out}: expected the path of a file that ends in .npy")
+    problem = load_modular(path, settings)
+    start = problem.initial_weights(seed)
+    solution = train(
+        problem,
+        start,
+        solver=solver,
+        formulation=formulation,
+        tol=tol,
+        max_iterations=max_iterations,
+        throw=False,
+    )
+    if out is not None:
+        with replacing(out) as temporary:
+            np.save(temporary, solution.weights)
+    record = {name: value for name, value in vars(solution).items() if arrays or name != "multipliers"}
+    headline = f"{problem.name}: {problem.size} weights, {problem.samples} samples, energy {problem.energy(start):.4g}"
+    table = f"{headline} at the start\n\n{solution.table()}\n\n{solution.message}"
+    emit(as_json, {"name": problem.name, **record}, table)
+    return 0 if solution.success else 1
