@@ -188,9 +188,10 @@ class LinearOps(Ops):
                 joined[i] = part
             return function(*joined)
 
-        def pull(a: Array) -> list[Array]:
-            pieces = cut(a)
-            return [pieces[i] for i in nodes]
+        def pull(a: Array) -> Any:
+            cuts = cut(a)
+            pieces = [cuts[i] for i in nodes]
+            return pieces if len(nodes) > 1 else pieces[0]
 
         return Linear(self, lengths, tuple(parts[i] for i in nodes), forward, pull)
 

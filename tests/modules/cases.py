@@ -39,6 +39,17 @@ class Attention(ao.Module):
         return z * ops.softmax(ops.affine(z, *ops.unpack(w, (3, 3), (3,))))
 
 
+class Pinned(ao.Module):
+    """Two scaled features beside a constant: one part of what is joined depends on nothing."""
+
+    in_size, out_size, weight_size = 3, 3, 2
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        x, y, _ = ops.columns(z)
+        a, b = ops.unpack(w, (1,), (1,))
+        return ops.concatenate([a * x * y + b, ops.row([0.5]), ops.concatenate([ops.sin(y)])])
+
+
 CLOSED_FORM: dict[str, ao.Module] = {
     **{f"Dense {name}": ao.Dense(3, 3, name) for name in ACTIVATIONS},
     "Dense linear": ao.Dense(3, 3),
@@ -50,7 +61,7 @@ CLOSED_FORM: dict[str, ao.Module] = {
     "Chain": ao.Chain(ao.Dense(3, 2, "tanh"), ao.Chain(ao.Activation(2, "softplus"), ao.Dense(2, 3))),
     "Chain of one mass": ao.Chain(ao.Dense(3, 4), ao.Chain(ao.Dense(4, 3, "tanh"), mass=2.0)),
 }
-USERS: dict[str, ao.Module] = {"Gain": Gain(), "Rotation": Rotation(), "Attention": Attention()}
+USERS: dict[str, ao.Module] = {"Gain": Gain(), "Rotation": Rotation(), "Attention": Attention(), "Pinned": Pinned()}
 MIXED: dict[str, ao.Module] = {
     "Residual of a user's": ao.Residual(Gain()),
     "Parallel with a user's": ao.Parallel(Rotation(), ao.Parameter(0)),
