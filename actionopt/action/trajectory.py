@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEGEND_LIMIT = 8  # curves up to which a legend names each
+SHOWN_LIMIT = 100  # curves that are drawn
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -255,12 +256,13 @@ class Trajectory:
         from actionopt import figures
 
         ax = figures.axes(ax)
-        few = self.size <= LEGEND_LIMIT
-        for index, column in enumerate(self.weights.T):
+        few, shown = self.size <= LEGEND_LIMIT, self._moving_most(SHOWN_LIMIT)
+        for index in shown:
             label = f"$w_{{{index + 1}}}$" if few else None
-            ax.plot(self.times, column, label=label, lw=1.5 if few else 0.8, alpha=1.0 if few else 0.7)
+            ax.plot(self.times, self.weights[:, index], label=label, lw=1.5 if few else 0.8, alpha=1.0 if few else 0.7)
         ax.set_xlabel("time")
-        ax.set_ylabel("weights" if few else f"{self.size} weights")
+        count = f"{len(shown)} of {self.size} weights, which move most" if len(shown) < self.size else None
+        ax.set_ylabel("weights" if few else count or f"{self.size} weights")
         if few and self.size > 1:
             ax.legend()
         return ax
@@ -291,6 +293,10 @@ class Trajectory:
             if value is not None and key not in ("name", "success", "stats")
         ]
         return html_table(("", ""), rows, f"Trajectory of {self.name}")
+
+    def _moving_most(self, count: int) -> np.ndarray:
+        """Return which components, at most `count`, vary over the widest ranges."""
+        return np.sort(np.argsort(-np.ptp(self.points, axis=0), kind="stable")[:count])
 
     @property
     def _stage_shares(self) -> np.ndarray:

@@ -1,0 +1,94 @@
+"""The picture of a trajectory: weights, energy, action density and Hamiltonian over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actionopt import figures
+from actionopt.action.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DECADES = 1e-16  # what lies further below the largest action density is rounding, and not shown
+
+
+def draw_trajectory(trajectory: Trajectory, *, dark: bool = False) -> Figure:
+    """Return a figure of four panels over time; momenta take the place of an energy that the system does not have.
+
+    The energy panel of a gradient flow also holds `E(0) - int (kinetic + potential) dt`, which meets the energy where
+    the action is zero, and parts from it by the action so far where it is not.
+    """
+    fig, axes = figures.figure(2, 2, width=8.4, height=5.2, sharex=True, dark=dark)
+    (weights, energy), (density, hamiltonian) = axes
+    trajectory.plot(weights)
+    weights.set_xlabel("")
+    if trajectory.energy is None:
+        draw_momenta(energy, trajectory)
+    else:
+        draw_energy(energy, trajectory)
+    draw_action_density(density, trajectory)
+    draw_hamiltonian(hamiltonian, trajectory)
+    for ax in axes[1]:
+        ax.set_xlabel("time")
+    fig.suptitle(f"{trajectory.name}: action {trajectory.action:.6g}, {trajectory.status}", fontsize=10.5)
+    return fig
+
+
+def draw_energy(ax: Axes, trajectory: Trajectory) -> None:
+    """Draw the energy at the nodes, and the balance of a gradient flow."""
+    assert trajectory.energy is not None
+    ax.plot(trajectory.times, trajectory.energy, label="$E$")
+    if trajectory.kinetic_density is not None and trajectory.potential_density is not None:
+        spent = np.cumsum(_per_step(trajectory, trajectory.kinetic_density + trajectory.potential_density))
+        balance = trajectory.energy[0] - np.concatenate([[0.0], spent])
+        ax.plot(trajectory.times, balance, "--", label=r"$E(0) - \int (\mathrm{kinetic} + \mathrm{potential})$")
+        ax.legend(fontsize=8)
+    ax.set_ylabel("energy")
+
+
+def draw_momenta(ax: Axes, trajectory: Trajectory) -> None:
+    """Draw the momenta at the nodes."""
+    few = trajectory.size <= len(figures.COLORS)
+    for index, column in enumerate(trajectory.node_momenta.T):
+        ax.plot(trajectory.times, column, label=f"$p_{{{index + 1}}}$" if few else None, lw=1.5 if few else 0.8)
+    ax.set_ylabel("momenta")
+    if few and trajectory.size > 1:
+        ax.legend(fontsize=8)
+
+
+def draw_action_density(ax: Axes, trajectory: Trajectory) -> None:
+    """Draw l at the stages, on a log axis where it is positive over more than two decades."""
+    density = trajectory.action_density
+    largest = float(density.max())
+    ax.plot(trajectory.stage_times, density, color=figures.COLORS[2], **_line(density))
+    if density.min() >= 0.0 and largest > 0.0 and density.min() < 1e-2 * largest:
+        ax.set_yscale("log")
+        shown = density[density > DECADES * largest]
+        ax.set_ylim(bottom=0.5 * float(shown.min()))
+    ax.set_ylabel("action density $l$")
+
+
+def draw_hamiltonian(ax: Axes, trajectory: Trajectory) -> None:
+    """Draw the Hamiltonian of each interval, less its mean, which the title gives."""
+    hamiltonian = trajectory.hamiltonian
+    mean = float(hamiltonian.mean())
+    middles = 0.5 * (trajectory.times[1:] + trajectory.times[:-1])
+    ax.plot(middles, hamiltonian - mean, color=figures.COLORS[3], **_line(middles))
+    ax.axhline(0.0, color=figures.GREY, lw=0.8, zorder=1)
+    ax.set_ylabel("$H$ less its mean")
+    ax.set_title(f"mean of $H$: {mean:.4g}", fontsize=8.5, loc="right")
+
+
+def _per_step(trajectory: Trajectory, density: np.ndarray) -> np.ndarray:
+    """Integrate a density over each interval."""
+    weighted = trajectory.discretisation.weights * density
+    return weighted.reshape(len(trajectory.times) - 1, -1).sum(axis=1)
+
+
+def _line(values: np.ndarray) -> dict[str, Any]:
+    """Mark the values where there are few."""
+    return {"marker": "o" if len(values) <= 60 else None, "markersize": 2.5, "lw": 1.2}

@@ -1,0 +1,34 @@
+"""Saved paths on the contours of the energy they cross, or on the streamlines of their drift.
+
+Of more than two weights the plane of largest variance of the paths is shown, as the axes say.
+
+    actionopt action problems/mueller_brown.py --start "deep minimum" --end "middle minimum" --scheme gauss2 \
+        --horizon 0.01,0.02,0.03,0.04,0.05 --out path.npz
+    python plots/landscape.py problems/mueller_brown.py --path path.npz --out landscape.png
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import actionopt as ao
+from actionopt.action.draw_landscape import draw_landscape
+from actionopt.cli.common import plot_command
+from actionopt.loading import named_points
+
+
+@plot_command
+@click.option("--path", "files", multiple=True, required=True, metavar="FILE.npz", help="A saved path; repeatable.")
+@click.option("--resolution", type=click.IntRange(min=2), default=120, show_default=True, help="Points along an axis.")
+def main(path: Path, settings: dict[str, Any], dark: bool, files: tuple[str, ...], resolution: int) -> Any:
+    """Draw saved paths on the landscape of their problem."""
+    what = ao.load_problem(path, **settings)
+    trajectories = [ao.Trajectory.load(file) for file in files]
+    return draw_landscape(what, trajectories, points=named_points(path), resolution=resolution, dark=dark)
+
+
+if __name__ == "__main__":
+    main()
