@@ -15,6 +15,8 @@ COMMANDS = {
     "train": "Train to a point where the optimality conditions hold.",
     "flow": "Integrate the Riemannian gradient flow.",
     "action": "Find a trajectory of least action.",
+    "contract": "Compute contraction rates along the flow, and check them on two solutions.",
+    "run": "All of these, with figures and a report.",
 }
 
 

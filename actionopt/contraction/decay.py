@@ -78,7 +78,8 @@ class Decay:
         """The two mean rates, and what to try where the certificate is violated."""
         rates = f"measured {self.measured_rate:.4g}, certified {self.certified_rate:.4g}"
         if self.ok:
-            return f"the two solutions approach at least as fast as the rate says ({rates})"
+            trend = "approach at least as fast as" if self.measured_rate > 0.0 else "separate no faster than"
+            return f"the two solutions {trend} the rate says (mean rate {rates})"
         worst = int((self.excess - self.tolerance).argmax())
         return (
             f"the distance exceeds the certificate at t = {self.times[worst]:.4g} ({rates}): the steps are too long "
