@@ -33,7 +33,7 @@ def text_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """
     cells = [[cell(value) for value in row] for row in rows]
     widths = [max(len(line[column]) for line in [list(headers), *cells]) for column in range(len(headers))]
-    numeric = [bool(rows) and all(_is_number(row[column]) for row in rows) for column in range(len(headers))]
+    numeric = _numeric_columns(len(headers), rows)
     lines = [
         "  ".join(
             value.rjust(width) if number else value.ljust(width)
@@ -46,12 +46,16 @@ def text_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def html_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
     """Write the same table in HTML, every cell escaped; for `_repr_html_` and the report."""
-    head = "".join(f"<th>{html.escape(header)}</th>" for header in headers)
+    numeric = _numeric_columns(len(headers), rows)
+    align = ["right" if number else "left" for number in numeric]
+    head = "".join(
+        f'<th style="text-align:{side}">{html.escape(header)}</th>' for header, side in zip(headers, align, strict=True)
+    )
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td style="text-align:{"right" if _is_number(value) else "left"}">{html.escape(cell(value))}</td>'
-            for value in row
+            f'<td style="text-align:{side}">{html.escape(cell(value))}</td>'
+            for value, side in zip(row, align, strict=True)
         )
         + "</tr>"
         for row in rows
@@ -69,6 +73,10 @@ def cell(value: Any) -> str:
     if isinstance(value, (float, np.floating)):
         return f"{value:.4g}"
     return str(value)
+
+
+def _numeric_columns(columns: int, rows: Sequence[Sequence[Any]]) -> list[bool]:
+    return [bool(rows) and all(_is_number(row[column]) for row in rows) for column in range(columns)]
 
 
 def _is_number(value: Any) -> bool:

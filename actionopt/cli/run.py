@@ -12,7 +12,6 @@ import click
 
 from actionopt.cli.common import emit, problem_command
 from actionopt.cli.points import parse_point
-from actionopt.report.progress import stage_bar
 from actionopt.report.run import Run, run_stages
 from actionopt.report.stages import STAGES, Options
 from actionopt.report.workspace import Workspace
@@ -61,8 +60,8 @@ def command(
         write_results(workspace, run, shlex.join(["actionopt", *sys.argv[1:]]))
 
     try:
-        with stage_bar(len(STAGES), sys.stderr.isatty() if progress is None else progress) as report:
-            run = run_stages(path, settings, out, chosen, finish=finish, report=report)
+        shown = sys.stderr.isatty() if progress is None else progress
+        run = run_stages(path, settings, out, chosen, finish=finish, progress=shown)
     except KeyboardInterrupt:
         click.echo(f"actionopt: interrupted; finished stages are kept in {out}: give the same command again", err=True)
         return INTERRUPTED

@@ -12,6 +12,8 @@ from typing import Any
 
 from actionopt.tables import html_table
 
+SCALE = 1.55  # pixels a point of a drawing
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -103,5 +105,8 @@ def inline_svg(svg: str, prefix: str, title: str) -> str:
     drawing = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', drawing)
     drawing = re.sub(r'(xlink:href="|url\()#', rf"\1#{prefix}-", drawing)
     opening, rest = drawing.split(">", 1)
+    width = re.search(r'\swidth="([\d.]+)pt"', opening)
     opening = re.sub(r'\s(width|height)="[^"]*pt"', "", opening)
-    return f'{opening} role="img" aria-label="{html.escape(title, quote=True)}">{rest}'
+    # as wide as drawn, so that the words of all figures have one size, and narrower where the page is
+    limit = f' style="max-width:{SCALE * float(width[1]):.0f}px"' if width else ""
+    return f'{opening}{limit} role="img" aria-label="{html.escape(title, quote=True)}">{rest}'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,10 +12,9 @@ from typing import Any
 
 from actionopt.errors import InputError, SolverError
 from actionopt.loading import load_problem
+from actionopt.report.progress import stage_bar
 from actionopt.report.stages import STAGES, Context, Options, Outcome, Stage
 from actionopt.report.workspace import Record, Workspace, key_of, open_workspace
-
-Report = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def run_stages(
     options: Options,
     *,
     finish: Callable[[Workspace, Run], None],
-    report: Report = lambda stage, event: None,
+    progress: bool = False,
 ) -> Run:
     """Run the stages of a problem file that are not finished in the folder `out`.
 
@@ -63,8 +62,8 @@ def run_stages(
     options : Options
     finish : callable
         `finish(workspace, run)` draws the figures and writes the page, in the locked folder.
-    report : callable
-        `report(title, event)` with "start", "reused" or the state of a stage.
+    progress : bool
+        Show a bar of stages on stderr.
 
     Raises
     ------
@@ -76,25 +75,34 @@ def run_stages(
     with open_workspace(out) as workspace:
         context = Context(what, options, Path(out))
         context.start  # noqa: B018  a start that is missing or wrong is the user's to know before any work
-        keys: dict[str, str] = {}
-        records: dict[str, Record] = {}
-        repeated: list[str] = []
-        for stage in STAGES:
-            if not stage.applies(context):
-                continue
-            keys[stage.name] = key = _key(stage, source, settings, options, keys)
-            record = workspace.finished(stage.name, key)
-            if record is None:
-                report(stage.title, "start")
-                record = _run_stage(stage, context, workspace, key, records)
-                repeated.append(stage.name)
-                report(stage.title, record.state)
-            else:
-                report(stage.title, "reused")
-            records[stage.name] = record
-        run = Run(context, records, tuple(repeated))
-        finish(workspace, run)
+        stages = [stage for stage in STAGES if stage.applies(context)]
+        with stage_bar(len(stages) + 1, progress) as begin:
+            run = _run_all(stages, context, workspace, source, settings, begin)
+            begin("Figures and report")
+            finish(workspace, run)
     return run
+
+
+def _run_all(
+    stages: Sequence[Stage],
+    context: Context,
+    workspace: Workspace,
+    source: str,
+    settings: dict[str, Any],
+    begin: Callable[[str], None],
+) -> Run:
+    keys: dict[str, str] = {}
+    records: dict[str, Record] = {}
+    repeated: list[str] = []
+    for stage in stages:
+        begin(stage.title)
+        keys[stage.name] = key = _key(stage, source, settings, context.options, keys)
+        record = workspace.finished(stage.name, key)
+        if record is None:
+            record = _run_stage(stage, context, workspace, key, records)
+            repeated.append(stage.name)
+        records[stage.name] = record
+    return Run(context, records, tuple(repeated))
 
 
 def _key(stage: Stage, source: str, settings: dict[str, Any], options: Options, keys: dict[str, str]) -> str:

@@ -75,8 +75,9 @@ def resolved_flow(
     for count in STEPS:
         fine = _explicit(problem, w0, horizon, count, metric)
         if fine is not None and coarse is not None:
-            travelled = float(np.linalg.norm(fine.weights - w0, axis=1).max())
-            change = float(abs(fine.weights[::2] - coarse.weights).max()) / max(travelled, 1e-300)
+            # a flow that rests is measured by its own size, down to rounding
+            travelled = max(float(abs(fine.weights - w0).max()), 1e-9 * (1.0 + float(abs(w0).max())))
+            change = float(abs(fine.weights[::2] - coarse.weights).max()) / travelled
             if change <= RESOLVED:
                 return fine, change
         coarse = fine

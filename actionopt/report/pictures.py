@@ -1,0 +1,165 @@
+"""The figures of a report, each from the files of its stage, and what each says in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from actionopt import figures
+from actionopt.action.draw_landscape import draw_landscape
+from actionopt.action.draw_trajectory import draw_hamiltonian, draw_trajectory
+from actionopt.action.trajectory import Trajectory
+from actionopt.constrained.draw_adjoints import draw_adjoints
+from actionopt.report.stages import ACTION, ADJOINTS, PATH, RATES, Context, load_arrays
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure: the stage it belongs to, the file it needs, how it is drawn on light or dark ground, its caption."""
+
+    name: str
+    stage: str
+    file: str
+    draw: Callable[[Context, bool], Figure]
+    caption: Callable[[Context], str]
+
+
+def _adjoints(context: Context, dark: bool) -> Figure:
+    arrays, problem = load_arrays(context.folder / ADJOINTS), context.problem
+    modules = range(len(problem.modules))
+    multipliers = [arrays[f"multipliers_{i}"] for i in modules]
+    return draw_adjoints(
+        problem.name, problem.labels, multipliers, [arrays[f"adjoints_{i}"] for i in modules], dark=dark
+    )
+
+
+def _trajectory(context: Context, dark: bool) -> Figure:
+    return draw_trajectory(context.trajectory(ACTION), dark=dark)
+
+
+def _path(context: Context, dark: bool) -> Figure:
+    return draw_trajectory(context.trajectory(PATH), dark=dark)
+
+
+def _balance(context: Context, dark: bool) -> Figure:
+    found = context.trajectory(ACTION)
+    assert found.energy is not None
+    fig, ax = figures.figure(width=6.4, height=3.4, dark=dark)
+    kinetic, potential = (_spent(found, density) for density in (found.kinetic_density, found.potential_density))
+    ax.plot(found.times, found.energy[0] - found.energy, color=figures.COLORS[0], label="energy lost")
+    ax.plot(found.times, kinetic + potential, "--", color=figures.COLORS[1], label="kinetic + potential")
+    ax.plot(found.times, kinetic, color=figures.COLORS[2], label="kinetic")
+    ax.plot(found.times, potential, ":", color=figures.COLORS[3], lw=2.5, label="potential")
+    ax.set(xlabel="time", ylabel="energy lost, and spent so far")
+    ax.legend()
+    return fig
+
+
+def _spent(found: Trajectory, density: np.ndarray | None) -> np.ndarray:
+    """Integrate a density from the start to each node."""
+    assert density is not None
+    weighted = (found.discretisation.weights * density).reshape(len(found.times) - 1, -1)
+    return np.concatenate([[0.0], np.cumsum(weighted.sum(axis=1))])
+
+
+def _balance_caption(context: Context) -> str:
+    found = context.trajectory(ACTION)
+    assert found.kinetic is not None
+    assert found.potential is not None
+    assert found.energy_change is not None
+    return (
+        f"Energy balance: the energy lost, {-found.energy_change:.6g}, is spent in equal parts as kinetic, "
+        f"{found.kinetic:.6g}, and potential, {found.potential:.6g}; where the curves part, time steps are too long "
+        f"(defect {found.balance_defect:.1e})."
+    )
+
+
+def _hamiltonian(context: Context, dark: bool) -> Figure:
+    fig, ax = figures.figure(width=6.4, height=2.8, dark=dark)
+    draw_hamiltonian(ax, context.trajectory(PATH))
+    ax.set_xlabel("time")
+    return fig
+
+
+def _hamiltonian_caption(context: Context) -> str:
+    hamiltonian = context.trajectory(PATH).hamiltonian
+    return (
+        f"The Hamiltonian along the path is {hamiltonian.mean():.4g} within {np.ptp(hamiltonian):.1e}: constant, to "
+        "the order of the scheme, as along every extremal."
+    )
+
+
+def _landscape(file: str) -> Callable[[Context, bool], Figure]:
+    return lambda context, dark: draw_landscape(context.what, [context.trajectory(file)], dark=dark)
+
+
+def _landscape_caption(context: Context) -> str:
+    if context.what.size <= 2:
+        return "The trajectory on the landscape it crosses; it runs from the circle to the square."
+    return (
+        f"The trajectory on a slice of the energy through {context.what.size} weights: the plane in which it moves "
+        "most (PCA), with the share of its motion that each axis holds."
+    )
+
+
+def _rates(context: Context, dark: bool) -> Figure:
+    arrays = load_arrays(context.folder / RATES)
+    fig, ax = figures.figure(width=6.4, height=2.8, dark=dark)
+    ax.plot(arrays["times"], arrays["rates"], "o-", markersize=3)
+    ax.axhline(0.0, color=figures.GREY, lw=0.8, zorder=1)
+    ax.set(xlabel="time", ylabel="contraction rate (1 / time)")
+    return fig
+
+
+def _rates_caption(context: Context) -> str:
+    rates = load_arrays(context.folder / RATES)["rates"]
+    share = float((rates > 0).mean())
+    return (
+        f"Contraction rate at nodes of the trajectory: above zero, at {share:.0%} of them, neighbouring trajectories "
+        "approach each other; below, they may part."
+    )
+
+
+PICTURES = (
+    Drawing(
+        "adjoints",
+        "check",
+        ADJOINTS,
+        _adjoints,
+        lambda context: (
+            "Multipliers of the layer equations against adjoints, a point a sample and feature: they lie on the "
+            "diagonal, and below, on a log axis, off it by rounding alone."
+        ),
+    ),
+    Drawing(
+        "trajectory",
+        "action",
+        ACTION,
+        _trajectory,
+        lambda context: (
+            "Weights, energy, action density and Hamiltonian along the certified flow; the last two are zero to "
+            "rounding, as only along the flow itself."
+        ),
+    ),
+    Drawing("balance", "action", ACTION, _balance, _balance_caption),
+    Drawing("landscape", "action", ACTION, _landscape(ACTION), _landscape_caption),
+    Drawing(
+        "path",
+        "path",
+        PATH,
+        _path,
+        lambda context: (
+            "Weights, energy, action density and Hamiltonian along the path of least action: it pays action where it "
+            "climbs, and none where it follows the flow."
+        ),
+    ),
+    Drawing("path-landscape", "path", PATH, _landscape(PATH), _landscape_caption),
+    Drawing("hamiltonian", "path", PATH, _hamiltonian, _hamiltonian_caption),
+    Drawing("contraction", "contraction", RATES, _rates, _rates_caption),
+)
