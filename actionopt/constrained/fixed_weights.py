@@ -14,6 +14,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
+from actionopt.constrained.derivatives import block_diagonal
 from actionopt.constrained.graph import (
     module_functions,
     multiplier_sign,
@@ -69,9 +70,7 @@ class FixedWeights:
             max_iterations=max_iterations,
             options=options,
             stages=Stages(states_of_stages, none, none),
-            derivatives=Derivatives(
-                _block_diagonal(jacobian, samples), _block_diagonal(hessian, samples), lam_f, lam_g
-            ),
+            derivatives=Derivatives(block_diagonal(jacobian, samples), block_diagonal(hessian, samples), lam_f, lam_g),
         )
 
     def solve(self, w: np.ndarray, states: list[np.ndarray], scale: float) -> tuple[NlpSolution, list[np.ndarray]]:
@@ -103,9 +102,3 @@ class _SampleChain:
         self.equations = ca.Function("equations", [z, x, w], [equations])
         self.jacobian = ca.Function("jacobian", [z, x, w], [ca.jacobian(equations, z)])
         self.hessian = ca.Function("hessian", [z, x, w, target, lam, weight], [ca.hessian(lagrangian, z)[0]])
-
-
-def _block_diagonal(blocks: ca.MX, count: int) -> ca.MX:
-    """Turn blocks side by side, all of one sparsity, into a block-diagonal matrix."""
-    sparsity = blocks[:, : blocks.shape[1] // count].sparsity()
-    return ca.MX(ca.diagcat(*[sparsity] * count), ca.vec(blocks.nz[:]))

@@ -57,13 +57,13 @@ def multiplier_sign(solver: str) -> int:
     return -1 if solver == "fatrop" else 1
 
 
-def condensed_energy(problem: Problem, w: ca.MX) -> ca.MX:
-    """Return E(w) as one expression of the weights `(n,)`: the states are eliminated."""
+def condensed_loss(problem: Problem, w: ca.MX) -> ca.MX:
+    """Return the mean loss as one expression of the weights `(n,)`: the states are eliminated."""
     weights = ca.vertsplit(w, offsets(weight_sizes(problem)))
     states = ca.DM(problem.inputs.T)
     for function, piece in zip(module_functions(problem, batched=True), weights, strict=True):
         states = function(states, piece)
-    return mean_loss(problem, states) + 0.5 * problem.weight_decay * ca.sumsqr(w)
+    return mean_loss(problem, states)
 
 
 def mean_loss(problem: Problem, outputs: ca.MX) -> ca.MX:

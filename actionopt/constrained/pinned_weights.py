@@ -14,7 +14,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from actionopt.constrained.graph import condensed_energy
+from actionopt.constrained.graph import condensed_loss
 from actionopt.nlp import Derivatives, NlpSolution, NlpSolver, Stages
 from actionopt.problem import Problem
 
@@ -35,7 +35,7 @@ class PinnedWeights:
         identity = ca.MX.eye(problem.size)
         self.nlp = NlpSolver(
             w,
-            scale * condensed_energy(problem, w),
+            scale * (condensed_loss(problem, w) + 0.5 * problem.weight_decay * ca.sumsqr(w)),
             w - fixed,
             ca.vertcat(fixed, scale),
             solver=solver,

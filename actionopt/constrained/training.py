@@ -16,17 +16,19 @@ import casadi as ca
 import numpy as np
 
 from actionopt.backprop import adjoints
+from actionopt.constrained.derivatives import ChainDerivatives, StageDerivatives
 from actionopt.constrained.graph import (
-    condensed_energy,
+    condensed_loss,
     mean_loss,
     module_functions,
     multiplier_sign,
     offsets,
+    sample_loss,
     state_sizes,
     weight_sizes,
 )
 from actionopt.errors import InputError, unknown_name
-from actionopt.nlp import NlpSolution, NlpSolver, Stages
+from actionopt.nlp import Derivatives, NlpSolution, NlpSolver, Stages
 from actionopt.nlp.plugins import merged
 from actionopt.problem import Problem
 
@@ -81,25 +83,29 @@ class Lifted:
     def __init__(self, problem: Problem, penalty: Penalty | None, settings: dict[str, Any]) -> None:
         self.problem = problem
         self.sign = multiplier_sign(settings["solver"])
-        batch = problem.samples
         weights = [ca.MX.sym("w", size) for size in weight_sizes(problem)]
-        states = [ca.MX.sym("z", size * batch) for size in state_sizes(problem)]
-        columns = [ca.reshape(z, size, batch) for z, size in zip(states, state_sizes(problem), strict=True)]
-        parts = zip(
-            module_functions(problem, batched=True), [ca.DM(problem.inputs.T), *columns[:-1]], weights, strict=True
-        )
-        equations = [
-            self.sign * (ca.vec(f(before, piece)) - z) for (f, before, piece), z in zip(parts, states, strict=True)
-        ]
-        energy = mean_loss(problem, columns[-1])
-        energy += sum(0.5 * problem.weight_decay * ca.sumsqr(piece) for piece in weights)
-        energy += 0.0 if penalty is None else penalty(weights)
-        stage_states = (0, *(size * batch for size in state_sizes(problem)))
+        states = [ca.MX.sym("z", size * problem.samples) for size in state_sizes(problem)]
+        inputs, targets = ca.DM(problem.inputs.T), ca.DM(problem.target_array.T)
+        columns = [inputs, *(ca.reshape(z, -1, problem.samples) for z in states)]
+        parts = zip(module_functions(problem, batched=True), columns[:-1], weights, strict=True)
+        outputs = [ca.vec(function(before, piece)) for function, before, piece in parts]
+        equations = ca.vertcat(*(self.sign * (out - z) for out, z in zip(outputs, states, strict=True)))
+        joined = ca.MX.sym("w", problem.size)
+        pieces = ca.vertsplit(joined, offsets(weight_sizes(problem)))
+        of_weights = ca.Function("of_weights", [joined], [weight_terms(problem, pieces, penalty)])
+
+        lam_f, lam_g = ca.MX.sym("lam_f"), ca.MX.sym("lam_g", equations.numel())
+        chain = ChainDerivatives(_stages(problem), sample_loss(problem), problem.samples, self.sign)
+        curvature = ca.hessian(of_weights(joined), joined)[0]
+        (curvature,) = ca.substitute([curvature], [joined], [ca.vertcat(*weights)])
+        hessian = chain.hessian(weights, columns, targets, lam_f, lam_g, curvature)
+        stage_states = (0, *(z.numel() for z in states))
         self.nlp = NlpSolver(
             ca.vertcat(*(v for pair in zip(weights, states, strict=True) for v in pair)),
-            energy,
-            ca.vertcat(*equations),
+            mean_loss(problem, columns[-1]) + of_weights(ca.vertcat(*weights)),
+            equations,
             stages=Stages(stage_states, (*weight_sizes(problem), 0), (0,) * len(stage_states)),
+            derivatives=Derivatives(chain.jacobian(weights, columns), hessian, lam_f, lam_g),
             **settings,
         )
 
@@ -126,8 +132,9 @@ class Condensed:
     def __init__(self, problem: Problem, penalty: Penalty | None, settings: dict[str, Any]) -> None:
         self.problem = problem
         w = ca.MX.sym("w", problem.size)
-        energy = condensed_energy(problem, w)
-        energy += 0.0 if penalty is None else penalty(ca.vertsplit(w, offsets(weight_sizes(problem))))
+        energy = condensed_loss(problem, w) + weight_terms(
+            problem, ca.vertsplit(w, offsets(weight_sizes(problem))), penalty
+        )
         if settings["solver"] == "ipopt" and problem.size > LARGE:
             limited = {"ipopt": {"hessian_approximation": "limited-memory"}}
             settings = {**settings, "options": merged(limited, settings["options"])}
@@ -139,6 +146,23 @@ class Condensed:
         with np.errstate(all="ignore"):
             multipliers = adjoints(self.problem, np.nan_to_num(solution.x)).adjoints
         return Trained(solution, solution.x, multipliers)
+
+
+def weight_terms(problem: Problem, weights: list[ca.MX], penalty: Penalty | None) -> ca.MX:
+    """Return what E and the penalty say of the weights alone."""
+    decay = 0.5 * problem.weight_decay * sum(ca.sumsqr(piece) for piece in weights)
+    return decay if penalty is None else decay + penalty(weights)
+
+
+def _stages(problem: Problem) -> list[StageDerivatives]:
+    shared: dict[str, StageDerivatives] = {}
+    stages = []
+    for function in module_functions(problem):
+        key = function.serialize()
+        if key not in shared:
+            shared[key] = StageDerivatives(function, problem.samples)
+        stages.append(shared[key])
+    return stages
 
 
 def check_start(problem: Problem, w: Any) -> np.ndarray:
