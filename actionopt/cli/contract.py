@@ -19,6 +19,8 @@ from actionopt.contraction.rate import Contraction, contraction_at, rates_along
 from actionopt.metric.batched import BatchedMetric
 from actionopt.problem import Problem
 
+VERDICT = ("ok", "status", "message")
+
 
 @problem_command
 @click.option("--horizon", type=float, default=1.0, show_default=True, help="Length of time.")
@@ -68,18 +70,8 @@ def _record(
     certificate: Certificate | None,
     decay: Decay,
 ) -> dict[str, Any]:
-    own = ("labels", "rates", "gains", "couplings", "composed", "whole", "uniform", "ok", "status", "message")
-    pair = (
-        "times",
-        "distances",
-        "rates",
-        "certificate",
-        "tolerance",
-        "measured_rate",
-        "certified_rate",
-        "ok",
-        "status",
-    )
+    own = ("labels", "rates", "gains", "couplings", "composed", "whole", "uniform", *VERDICT)
+    pair = ("times", "distances", "rates", "certificate", "tolerance", "measured_rate", "certified_rate", *VERDICT)
     return {
         "name": problem.name,
         "size": problem.size,
@@ -94,7 +86,7 @@ def _record(
             "direction": worst.direction,
         },
         "certificate": None if certificate is None else {name: getattr(certificate, name) for name in own},
-        "decay": {name: getattr(decay, name) for name in (*pair, "message")},
+        "decay": {name: getattr(decay, name) for name in pair},
     }
 
 

@@ -89,9 +89,8 @@ def test_wrong_options_are_exit_status_two(run: Run, options: tuple[str, ...], m
 
 
 def test_a_kink_is_exit_status_two(run: Run, problem_file: Callable[[str], Any]) -> None:
-    path = problem_file(
-        "def build():\n    return ao.Problem([ao.Dense(1, 1, 'relu'), ao.Dense(1, 1)], [[0.0]], [[1.0]], ao.SquaredError())"
-    )
+    layers = "[ao.Dense(1, 1, 'relu'), ao.Dense(1, 1)]"
+    path = problem_file(f"def build():\n    return ao.Problem({layers}, [[0.0]], [[1.0]], ao.SquaredError())")
     done = run("contract", path)
     assert done.status == 2
     assert "the energy is not smooth at these weights: relu in module 1 Dense" in done.err

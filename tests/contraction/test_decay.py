@@ -17,15 +17,15 @@ SHIPPED: list[tuple[str, dict[str, Any], float, int]] = [
     ("linear_regression", {}, 3.0, 20),
     ("deep_linear", {}, 1.0, 30),
     ("teacher_student", {}, 0.5, 20),
-    ("spirals", {"samples": 20}, 0.2, 10),
-    ("iris", {"samples": 30}, 0.1, 6),
+    ("spirals", {"samples": 12}, 0.1, 4),
+    ("iris", {"samples": 20}, 0.1, 4),
     ("digits", {"samples": 20, "hidden": 2}, 0.1, 4),
-    ("robot_arm", {}, 0.5, 20),
+    ("robot_arm", {}, 0.3, 10),
     ("double_well", {}, 1.0, 30),
     ("quadratic", {}, 2.0, 20),
     ("mueller_brown", {}, 0.002, 20),
-    ("gene_cascade", {}, 1.0, 30),
-    ("reaction_chain", {}, 1.0, 30),
+    ("gene_cascade", {}, 1.0, 16),
+    ("reaction_chain", {}, 0.2, 20),
 ]
 
 
