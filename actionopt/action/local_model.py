@@ -68,8 +68,10 @@ class LocalModel:
             adjoint = problem.loss.gradient(ops, states[-1], problem.target_array)
         else:
             jets, lifted, jet_states = self._push(ops, w, u)
-            adjoint = jets.parts(self._output_adjoint(jets, jet_states[-1]))[0]
             weights, states = ([jets.parts(x)[0] for x in xs] for xs in (lifted, jet_states))
+            adjoint = problem.loss.gradient(ops, states[-1], problem.target_array)
+            if (tangent := jets.parts(jet_states[-1])[1]) is not None:
+                adjoint = adjoint + output_product(problem, ops, states[-1], problem.target_array, tangent)
         _, pulled = backward(problem, ops, weights, states, adjoint * (1.0 / problem.samples))
         return self._decayed(self._own(ops, pulled, w), w) + u * ops.row(problem.mass)
 
