@@ -269,14 +269,15 @@ class Trajectory:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The scalars of the trajectory by attribute name: what tables and `--json` show."""
+        """The scalars of the trajectory and of its stats by attribute name: what tables and `--json` show."""
         scalars = ("action", "kinetic", "potential", "energy_change", "balance_defect")
         grid = {"horizon": float(self.times[-1] - self.times[0]), "steps": len(self.times) - 1}
         spread = {
             "hamiltonian_mean": float(self.hamiltonian.mean()),
             "hamiltonian_spread": float(np.ptp(self.hamiltonian)),
         }
-        status = {"success": self.success, "status": self.status, "message": self.message, "stats": self.stats}
+        stats = {key: value for key, value in self.stats.items() if not isinstance(value, (np.ndarray, dict, list))}
+        status = {"success": self.success, "status": self.status, "message": self.message, "stats": stats}
         values = {name: getattr(self, name) for name in scalars}
         return {"name": self.name, "size": self.size, "scheme": self.scheme} | grid | values | spread | status
 

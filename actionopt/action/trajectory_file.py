@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SCHEMA, VERSION = "actionopt.trajectory", 1
 METADATA = "metadata"
+STATS = "stats/"  # arrays in the stats, such as multipliers, are arrays of the archive: stats/multipliers/end
 NEEDED = ("times", "points", "momenta", "action_density", "node_momenta")
 OPTIONAL = ("energy", "kinetic_density", "potential_density")
 DESCRIBED = {"name": str, "scheme": str, "success": bool, "status": str, "message": str, "stats": dict}
@@ -32,7 +33,8 @@ def write_trajectory(trajectory: Trajectory, path: str | Path) -> Path:
     arrays = {name: getattr(trajectory, name) for name in (*NEEDED, *OPTIONAL)}
     arrays = {name: np.ascontiguousarray(a, dtype=float) for name, a in arrays.items() if a is not None}
     described = {name: getattr(trajectory, name) for name in DESCRIBED}
-    described["stats"] = {key: plain(value) for key, value in trajectory.stats.items()}
+    described["stats"], extra = _taken_apart(trajectory.stats)
+    arrays |= extra
     metadata = {"schema": SCHEMA, "version": VERSION, **described}
     metadata["checksum"] = _checksum(arrays, metadata)
     with replacing(path) as temporary:
@@ -46,7 +48,7 @@ def read_trajectory(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     arrays = _read_arrays(path)
     metadata = _metadata(path, arrays.pop(METADATA, None))
-    unknown = set(arrays) - {*NEEDED, *OPTIONAL}
+    unknown = {name for name in arrays if not name.startswith(STATS)} - {*NEEDED, *OPTIONAL}
     missing = set(NEEDED) - set(arrays)
     if missing or unknown:
         what = f"lacks {sorted(missing)}" if missing else f"holds unknown arrays {sorted(unknown)}"
@@ -54,7 +56,9 @@ def read_trajectory(path: str | Path) -> dict[str, Any]:
     _check_shapes(path, arrays, metadata["scheme"])
     if metadata.pop("checksum") != _checksum(arrays, metadata):
         raise InputError(f"{path} was changed after it was written (its checksum does not match): compute it again")
-    return {**{name: metadata[name] for name in DESCRIBED}, **arrays}
+    extra = {name: arrays.pop(name) for name in list(arrays) if name.startswith(STATS)}
+    stats = _put_together(metadata["stats"], extra)
+    return {**{name: metadata[name] for name in DESCRIBED}, "stats": stats, **arrays}
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -112,6 +116,8 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray], scheme_name: str) -
         "energy": (len(times),),
     }
     for name, array in arrays.items():
+        if name.startswith(STATS):
+            continue
         shape = expected.get(name, stages)
         if array.shape != shape or array.dtype != float:
             raise InputError(f"{path}: {name} must be float64 {shape}, got {array.dtype} {array.shape}")
@@ -121,8 +127,35 @@ def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> str:
     """SHA-256 of the arrays, by name, and of the metadata without its checksum."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        digest.update(f"{name}{arrays[name].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[name], dtype="<f8").tobytes())
+        array = arrays[name].astype(arrays[name].dtype.newbyteorder("<"))
+        digest.update(f"{name}{array.shape}{array.dtype.str}".encode())
+        digest.update(array.tobytes())
     described = {key: value for key, value in metadata.items() if key != "checksum"}
     digest.update(json.dumps(described, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _taken_apart(stats: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Split stats into what JSON can hold and arrays of numbers, by their path."""
+    kept: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for key, value in stats.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+            arrays[f"{STATS}{key}"] = value
+        elif isinstance(value, dict):
+            kept[str(key)], inner = _taken_apart(value)
+            arrays |= {f"{STATS}{key}/{name.removeprefix(STATS)}": array for name, array in inner.items()}
+        else:
+            kept[str(key)] = plain(value)
+    return kept, arrays
+
+
+def _put_together(stats: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Put the arrays back where `_taken_apart` found them."""
+    for name, array in arrays.items():
+        *path, key = name.removeprefix(STATS).split("/")
+        place = stats
+        for step in path:
+            place = place.setdefault(step, {})
+        place[key] = array
+    return stats

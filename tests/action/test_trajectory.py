@@ -143,11 +143,30 @@ def test_save_and_load_give_the_same(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["path.npz"]
 
 
-def test_saved_stats_are_plain(tmp_path: Path) -> None:
-    stats = {"count": np.int64(3), "rates": np.array([1.0, 2.0]), "inner": {"ok": np.True_}, "other": 1j}
+def test_stats_come_back(tmp_path: Path) -> None:
+    multipliers = {"end": np.array([[1.0, 2.0]]), "inner": {"count": np.arange(3), "none": np.zeros((0, 2))}}
+    stats = {
+        "count": np.int64(3),
+        "rates": np.array([1.0, np.nan]),
+        "multipliers": multipliers,
+        "other": 1j,
+        "few": (1, 2),
+    }
     trajectory = replace(path(), stats=stats)
-    loaded = ao.Trajectory.load(trajectory.save(tmp_path / "path.npz"))
-    assert loaded.stats == {"count": 3, "rates": [1.0, 2.0], "inner": {"ok": True}, "other": "1j"}
+    loaded = ao.Trajectory.load(trajectory.save(tmp_path / "path.npz")).stats
+    assert set(loaded) == set(stats)
+    assert (loaded["count"], loaded["other"], loaded["few"]) == (3, "1j", [1, 2])
+    np.testing.assert_array_equal(loaded["rates"], stats["rates"])
+    np.testing.assert_array_equal(loaded["multipliers"]["end"], multipliers["end"])
+    np.testing.assert_array_equal(loaded["multipliers"]["inner"]["count"], np.arange(3), strict=True)
+    assert loaded["multipliers"]["inner"]["none"].shape == (0, 2)
+
+
+def test_edited_stats_are_refused(tmp_path: Path) -> None:
+    file = replace(path(), stats={"rates": np.array([1.0, 2.0])}).save(tmp_path / "path.npz")
+    np.savez(file, **arrays_of(file) | {"stats/rates": np.array([1.0, 3.0])})
+    with pytest.raises(ao.InputError, match="was changed after it was written"):
+        ao.Trajectory.load(file)
 
 
 def test_save_refuses_other_names_and_unwritable_folders(tmp_path: Path) -> None:
