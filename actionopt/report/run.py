@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,16 @@ def _run_all(
 def _key(stage: Stage, source: str, settings: dict[str, Any], options: Options, keys: dict[str, str]) -> str:
     """Digest what a stage depends on: the problem file, its options, and the stages before it."""
     chosen = {name: _plain(value) for name, value in asdict(options).items() if name in stage.options}
-    return key_of(version("actionopt"), stage.name, source, settings, chosen, [keys[name] for name in stage.needs])
+    return key_of(program_digest(), stage.name, source, settings, chosen, [keys[name] for name in stage.needs])
+
+
+@cache
+def program_digest() -> str:
+    """Digest the package itself: what another version of it computed is computed again."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -110,8 +110,8 @@ def check_stage(context: Context) -> Outcome:
     }
     verdict = "are" if check.ok else "are NOT"
     message = (
-        f"The multipliers of the layer equations, from {solver}, {verdict} the adjoints of backpropagation {place}: they "
-        f"differ by {check.relative_error:.1e} of the largest adjoint."
+        f"The multipliers of the layer equations, from {solver}, {verdict} the adjoints of backpropagation {place}: "
+        f"they differ by {check.relative_error:.1e} of the largest adjoint."
     )
     return Outcome("ok" if check.ok else "failed", message, summary, (ADJOINTS,))
 
