@@ -16,7 +16,7 @@ from actionopt.action.casadi_stages import StageFunctions
 from actionopt.action.density import Blocks, Expansion
 from actionopt.action.gradient_flow import GradientFlowDensity, GradientFlowExpansion
 
-STACKED = 16  # directions that one Hessian product takes at once: measured fastest at 4 to 32
+STACKED = 4  # how many times the numbers of a block a Hessian product takes at once, as directions: flat from 2 to 8
 
 
 def density_stages(density: GradientFlowDensity, path: StageFunctions, stages: int) -> StageFunctions:
@@ -87,19 +87,20 @@ class _DensityCalls:
     def _evaluate_hessian(self, xi: np.ndarray, scale: np.ndarray) -> np.ndarray:
         expansion = self._expand(xi)
         parts = expansion.parts if isinstance(expansion, Blocks) else [expansion]
-        blocks = np.concatenate([stage_hessians(part) for part in parts])  # type: ignore[arg-type]
+        blocks = np.concatenate([stage_hessians(part, self.density.block) for part in parts])  # type: ignore[arg-type]
         return (blocks * scale[:, :, None]).reshape(len(xi), -1)
 
 
-def stage_hessians(expansion: GradientFlowExpansion) -> np.ndarray:
-    """Return the Hessian of l in (w, v) at every stage, `(M, 2n, 2n)`."""
+def stage_hessians(expansion: GradientFlowExpansion, block: int) -> np.ndarray:
+    """Return the Hessian of l in (w, v) at every stage, `(M, 2n, 2n)`; `block` stages fit the cache."""
     stages, n = expansion.w.shape
+    stacked = min(max(1, STACKED * block // stages), n)
     hessian = np.empty((stages, 2 * n, 2 * n))
     unit = np.eye(n)[:, None]
-    still = np.zeros((STACKED, stages, n))
+    still = np.zeros((stacked, stages, n))
     hessian[:, n:, n:] = expansion.metric.product(np.broadcast_to(unit, (n, stages, n))).transpose(1, 2, 0)
-    for first in range(0, n, STACKED):
-        some = slice(first, min(first + STACKED, n))
+    for first in range(0, n, stacked):
+        some = slice(first, min(first + stacked, n))
         along = np.array(np.broadcast_to(unit[some], (some.stop - first, stages, n)))
         force, momentum = expansion.product(along, still[: len(along)])
         hessian[:, :n, some] = force.transpose(1, 2, 0)
