@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -96,8 +96,7 @@ def minimize_action(
         If the solver stops before it converges; its `result` is the best trajectory so far.
     """
     began = time.perf_counter()
-    if isinstance(max_iterations, bool) or not isinstance(max_iterations, Integral) or max_iterations < 0:
-        raise InputError(f"max_iterations must be a whole number >= 0, got {max_iterations!r}")
+    _check_limits(tol, max_iterations)
     task = make_task(
         what, start, end, make_scheme(scheme, make_grid(horizon, steps, times)), bounds, constraint, metric
     )
@@ -124,6 +123,13 @@ def minimize_action(
     if throw and not solution.success:
         raise SolverError(solution.message, trajectory)
     return trajectory
+
+
+def _check_limits(tol: Any, max_iterations: Any) -> None:
+    if not (isinstance(tol, Real) and 0.0 < float(tol) < np.inf):
+        raise InputError(f"tol must be a positive, finite number, got {tol!r}")
+    if isinstance(max_iterations, bool) or not isinstance(max_iterations, Integral) or max_iterations < 0:
+        raise InputError(f"max_iterations must be a whole number >= 0, got {max_iterations!r}")
 
 
 def _choose_solver(task: ActionTask, solver: str, formulation: str) -> str:
