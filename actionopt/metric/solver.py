@@ -19,7 +19,7 @@ ITERATIONS = 2000  # of conjugate gradients alone
 USELESS = 1e-2  # bound on the error of a direct solution above which it is not returned
 RECALLED = 4  # solutions of earlier steps that span the first guess
 STEPS_SERVED = 3  # steps of a trajectory that a factorisation is taken to serve, at least
-WORTH_TRYING = 8  # iterations that must be cheaper than a factorisation for conjugate gradients to be tried
+PER_DIGIT = 3  # iterations a digit that must be cheaper than a factorisation for conjugate gradients to be tried
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,8 @@ class BlockSolver:
             return min(self.price - self.spent, self.held.spent / self.held.steps) / price
         # along a trajectory a factorisation serves more than one step
         allowance = (self.price if self.held is None else self.price / STEPS_SERVED) - self.spent
-        return allowance / price if self.method == "auto" and WORTH_TRYING * price < allowance else 0.0
+        needed = -PER_DIGIT * np.log10(self.tol)
+        return allowance / price if self.method == "auto" and needed * price < allowance else 0.0
 
     def _iteration_price(self, factor: Factor | None) -> float:
         return product_cost(self.block, self.form.name) + (solve_cost(self.form.size) if factor else 0.0)
