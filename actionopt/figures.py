@@ -104,7 +104,7 @@ def check_path(path: str | Path) -> Path:
     return path
 
 
-def _style(dark: bool) -> dict[str, Any]:
+def _style(dark: bool) -> Any:
     from cycler import cycler
 
     tone = _DARK if dark else _LIGHT

@@ -27,8 +27,9 @@ class Reporting(click.Command):
         return status
 
     def _status(self, args: Sequence[str] | None, *rest: Any, **extra: Any) -> int:
+        run: Any = super().main
         try:
-            return super().main(args, *rest, standalone_mode=False, **extra) or 0
+            return run(args, *rest, standalone_mode=False, **extra) or 0
         except click.ClickException as error:
             return _complain(error.format_message(), 2)
         except InputError as error:
