@@ -244,3 +244,31 @@ def test_least_squares_flow_in_a_constant_metric(scheme: str) -> None:
     method = "implicit_midpoint" if scheme == "midpoint" else scheme
     ends = [ao.flow(problem, start, horizon=2.0, steps=count, method=method).weights[-1] for count in steps]
     assert_order(scheme, steps, [float(abs(end - exact).max()) for end in ends])
+
+
+class Stage(ao.Module):
+    """`x' = x + u` and the cost so far, u the weight: a stage of discrete-time optimal control."""
+
+    in_size, out_size, weight_size = 2, 2, 1
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        u = ops.unpack(w, (1,))
+        x, cost = ops.columns(z)
+        return ops.concatenate([x + u, cost + x**2 + u**2])
+
+
+@pytest.mark.parametrize("solver", ["ipopt", "fatrop"])
+def test_discrete_regulator_costs_what_its_riccati_equation_says(solver: str) -> None:
+    """Depth as time: A = B = Q = R = 1, whose Riccati equation P = 1 + P - P^2 / (1 + P) has the golden ratio."""
+
+    def terminal(ops: Any, y: Any, target: Any) -> Any:
+        x, cost = ops.columns(y)
+        return cost + x**2
+
+    chain = [Stage() for _ in range(20)]
+    problem = ao.Problem(chain, np.array([[1.0, 0.0]]), None, ao.CustomLoss(terminal), output_metric=None)
+    found = ao.train(problem, np.zeros(20), solver=solver)
+    assert found.energy == pytest.approx(1.6180339887, abs=1e-9)
+    # the adjoint of the state after the first stage is the slope of the value P x^2 there, at x = 1 / (1 + P)
+    slope = ao.adjoints(problem, found.weights).adjoints[0][0, 0]
+    assert slope == pytest.approx(2 * 1.6180339887 / 2.6180339887, abs=1e-6)

@@ -99,6 +99,12 @@ def test_node_momenta_and_hamiltonian_are_derivatives_of_the_discrete_action(sch
         assert trajectory.hamiltonian[k] == pytest.approx(-by_length, abs=1e-12)
 
 
+@pytest.mark.parametrize("scheme", ["midpoint", "gauss2"])
+def test_node_momenta_are_the_costates_that_a_solver_returns(scheme: str) -> None:
+    trajectory = path(scheme, solver="ipopt")
+    np.testing.assert_allclose(trajectory.node_momenta, trajectory.stats["multipliers"]["costates"], atol=1e-9)
+
+
 def test_systems_without_energy_or_splitting_have_none() -> None:
     free = ao.minimize_action(ao.Lagrangian(1, lambda ops, x, v: 0.5 * v**2), 0.0, 1.0, horizon=1.0, steps=4)
     assert free.energy is None
