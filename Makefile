@@ -12,6 +12,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 demo: $(VENV)/.with-problems
 	$(BIN)/actionopt check problems/digits.py --set samples=1797
 	$(BIN)/python plots/adjoints.py problems/digits.py --set samples=1797 --out out/adjoints.png
+	$(BIN)/actionopt run problems/iris.py --out out/iris
 
 test: $(VENV)/.with-test
 	$(BIN)/python -m pytest
