@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ from actionopt.action.solve_newton import make_density, solve_newton
 from actionopt.action.task import ActionSolution, ActionTask, make_task
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, SolverError, unknown_name
+from actionopt.nlp import check_solver, installed_solvers
+from actionopt.nlp.plugins import check_limits
 from actionopt.ops import NUMPY
 from actionopt.problem import Problem
 
@@ -96,11 +97,13 @@ def minimize_action(
         If the solver stops before it converges; its `result` is the best trajectory so far.
     """
     began = time.perf_counter()
-    _check_limits(tol, max_iterations)
+    check_limits(tol, max_iterations)
     task = make_task(
         what, start, end, make_scheme(scheme, make_grid(horizon, steps, times)), bounds, constraint, metric
     )
     chosen = _choose_solver(task, solver, formulation)
+    if options and chosen == "newton":
+        raise InputError(f'options are those of a CasADi solver, and solver "newton" has none; got {options!r}')
     points = first_guess(task, guess)
     stopwatch = time.perf_counter() - began
     with progress_bar(None, f"action ({chosen})", progress) as tick:
@@ -117,19 +120,13 @@ def minimize_action(
                 tol=tol,
                 max_iterations=max_iterations,
                 options=options,
+                tick=tick,
             )
     solution.stats["guess_time"] = stopwatch
     trajectory = _trajectory(task, solution, chosen)
     if throw and not solution.success:
         raise SolverError(solution.message, trajectory)
     return trajectory
-
-
-def _check_limits(tol: Any, max_iterations: Any) -> None:
-    if not (isinstance(tol, Real) and 0.0 < float(tol) < np.inf):
-        raise InputError(f"tol must be a positive, finite number, got {tol!r}")
-    if isinstance(max_iterations, bool) or not isinstance(max_iterations, Integral) or max_iterations < 0:
-        raise InputError(f"max_iterations must be a whole number >= 0, got {max_iterations!r}")
 
 
 def _choose_solver(task: ActionTask, solver: str, formulation: str) -> str:
@@ -141,6 +138,11 @@ def _choose_solver(task: ActionTask, solver: str, formulation: str) -> str:
         raise InputError('solver "newton" takes no bounds or path constraints: use "ipopt" or "fatrop"')
     if solver == "newton" and formulation == "lifted":
         raise InputError('solver "newton" is condensed: the lifted formulation needs "ipopt" or "fatrop"')
+    if solver != "newton":
+        try:
+            check_solver(solver)
+        except InputError:
+            raise unknown_name("solver", solver, ("auto", "newton", *installed_solvers())) from None
     return solver
 
 

@@ -103,7 +103,6 @@ def test_an_early_stop_is_status_one_and_is_saved(run: Run, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("solver", ["ipopt", "fatrop"])
 def test_casadi_solvers(run: Run, solver: str) -> None:
-    pytest.importorskip("actionopt.action.casadi_solve")
     done = run("action", *QUADRATIC, "--steps", 20, "--solver", solver, "--json")
     assert done.status == 0
     expected = ao.minimize_action(quadratic.build(), (1, -1), (0.5, 0.8), horizon=1.5, scheme="gauss2", steps=20)
@@ -150,6 +149,11 @@ def test_interrupt_keeps_the_last_path_and_says_where(tmp_path: Path, named: boo
             ["--horizon", "1", "--start", "saddle", "--scheme", "gauss"],
             "unknown scheme 'gauss'; did you mean 'gauss2'?",
         ),
+        (
+            ["--horizon", "1", "--start", "saddle", "--solver", "nwton"],
+            "unknown solver 'nwton'; did you mean 'newton'?",
+        ),
+        (["--horizon", "1", "--start", "saddle", "--solver", "ipopts"], "did you mean 'ipopt'? Known: alpaqa, auto,"),
         (["--horizon", "1", "--start", "saddle", "--guess", "flow"], 'guess "flow" needs a Problem'),
         (["--horizon", "1", "--start", "saddle", "--guess", "no.npz"], "no trajectory file no.npz"),
         (
@@ -165,6 +169,13 @@ def test_wrong_options(run: Run, options: list[str], message: str) -> None:
     assert (status, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_casadi_solvers_show_progress(run: Run) -> None:
+    done = run("action", *QUADRATIC, "--steps", 20, "--solver", "ipopt", "--progress", "--json")
+    assert "action (ipopt)" in done.err
+    assert "S = 2.018" in done.err
+    assert done.record["success"]
 
 
 def test_files_without_points_take_numbers(run: Run, problem_file: Callable[[str], Path]) -> None:
