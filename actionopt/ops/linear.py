@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
+from operator import add, attrgetter, sub
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ class LinearOps(Ops):
         def pull(a: Array) -> tuple[Array, Array]:
             return self._fold(a, lengths, x.lengths), self._fold(a, lengths, y.lengths)
 
-        return Linear(self, lengths, (x, y), _plus, pull)
+        return Linear(self, lengths, (x, y), add, pull)
 
     def subtract(self, x: Linear, y: Linear) -> Linear:
         lengths = _broadcast(x.lengths, y.lengths)
@@ -104,7 +105,7 @@ class LinearOps(Ops):
         def pull(a: Array) -> tuple[Array, Array]:
             return self._fold(a, lengths, x.lengths), self._fold(-a, lengths, y.lengths)
 
-        return Linear(self, lengths, (x, y), _minus, pull)
+        return Linear(self, lengths, (x, y), sub, pull)
 
     def apply(self, function: Callable[..., np.ndarray], *sources: Linear) -> Linear:
         """Record any linear function of NumPy arrays that keeps the own axes; it runs forward only."""
@@ -317,6 +318,8 @@ class LinearProgram:
         self.outputs = [slots[node] for node in outputs]
         last = {slots[source]: slots[node] for node in nodes for source in node.sources}
         kept = set(self.outputs)
+        self.size = len(slots)
+        # one step a node: what to call, with which slots, where the result goes, and which slots are then done with
         self.steps = []
         for node in nodes:
             slot, sources = slots[node], [slots[source] for source in node.sources]
@@ -325,9 +328,12 @@ class LinearProgram:
 
     def __call__(self, *arguments: np.ndarray) -> list[np.ndarray]:
         """Compute the outputs; arguments may have further leading axes."""
-        values: list[Any] = [*arguments, *[None] * len(self.steps)]
+        values: list[Any] = [*arguments, *[None] * (self.size - len(arguments))]
         for forward, sources, slot, dead in self.steps:
-            values[slot] = forward(*[values[source] for source in sources])
+            if len(sources) == 1:
+                values[slot] = forward(values[sources[0]])
+            else:
+                values[slot] = forward(*[values[source] for source in sources])
             for source in dead:
                 values[source] = None
         return [values[slot] for slot in self.outputs]
@@ -336,27 +342,21 @@ class LinearProgram:
 def _in_order(
     outputs: Sequence[Linear], variables: Sequence[Linear], definitions: Mapping[Linear, Linear]
 ) -> list[Linear]:
-    """List the nodes that outputs are made of, sources first, without variables."""
-    done, nodes = set(variables), []
-    stack = [definitions.get(node, node) for node in outputs]
-    while stack:
-        node = stack[-1]
-        missing = [source for source in (definitions.get(s, s) for s in node.sources) if source not in done]
-        stack.extend(missing)
-        if not missing:
-            stack.pop()
+    """List the nodes that outputs are made of, sources first: what definitions need, then the rest."""
+    done, ordered = {*variables, *definitions}, []
+    for targets in (*([meaning] for meaning in definitions.values()), outputs):
+        found, stack = [], [node for node in targets if node not in done]
+        while stack:
+            node = stack.pop()
             if node not in done:
                 done.add(node)
-                nodes.append(node)
-    return nodes
+                found.append(node)
+                stack.extend(node.sources)
+        ordered += sorted(found, key=_number)
+    return ordered
 
 
-def _plus(x: Any, y: Any) -> Any:
-    return x + y
-
-
-def _minus(x: Any, y: Any) -> Any:
-    return x - y
+_number = attrgetter("number")
 
 
 def _merge(pieces: dict[int, Array], more: dict[int, Array]) -> None:
@@ -377,7 +377,10 @@ def plain(x: Any) -> Any:
 
 def lengths_of(x: Any) -> Lengths:
     """Lengths of the last two axes, one where they are missing."""
-    return x.lengths if isinstance(x, Linear) else (1, 1, *np.shape(plain(x)))[-2:]
+    if isinstance(x, Linear):
+        return x.lengths
+    shape = np.shape(plain(x))
+    return shape[-2:] if len(shape) > 1 else (1, 1, *shape)[-2:]
 
 
 def _broadcast(own: Lengths, other: Lengths) -> Lengths:
