@@ -114,12 +114,12 @@ def _are_coordinates(values: Any) -> bool:
 @contextmanager
 def _neighbours(path: Path) -> Iterator[None]:
     """Let the file import files beside it, as it does when Python runs it; installed packages come first."""
-    folder = os.path.abspath(path.parent)
-    sys.path.append(folder)
+    before = list(sys.path)
+    sys.path.append(os.path.abspath(path.parent))
     try:
         yield
     finally:
-        sys.path.remove(folder)
+        sys.path[:] = before
 
 
 def _check_options(path: Path, build: Callable[..., Any], options: dict[str, Any]) -> None:

@@ -42,6 +42,20 @@ def test_points(write: Callable[..., Path]) -> None:
     assert named_points(write("x = 1", "none.py")) == {}
 
 
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ("[1, 2]", r"POINTS must be a dictionary \{name: coordinates\}, got \[1, 2\]"),
+        ("{1: (0, 0)}", "the names of POINTS must be strings, got 1"),
+        ("{'a': 'b'}", r"POINTS\['a'\] must be numbers, one a coordinate, got 'b'"),
+        ("{'a': [[1]]}", r"POINTS\['a'\] must be numbers, one a coordinate"),
+    ],
+)
+def test_wrong_points(write: Callable[..., Path], points: str, message: str) -> None:
+    with pytest.raises(ao.InputError, match=message):
+        named_points(write(f"POINTS = {points}\n"))
+
+
 def test_options_for_any_name(write: Callable[[str], Path]) -> None:
     path = write("import actionopt as ao\n\ndef build(**options):\n    return ao.Lagrangian(options['size'], abs)\n")
     assert ao.load_problem(path, size=3).size == 3
@@ -55,6 +69,15 @@ def test_files_beside_it_can_be_imported(write: Callable[..., Path], tmp_path: P
         assert ao.load_problem(path).name == "2.0"
     finally:
         sys.modules.pop("constants_of_mine", None)
+    assert sys.path == before
+
+
+def test_the_path_stays_as_it_was(write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the folder is on it already, and where the file itself changes it."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    before = list(sys.path)
+    ao.load_problem(write(GOOD))
+    ao.load_problem(write("import sys\nsys.path.clear()\n" + GOOD, "clears.py"))
     assert sys.path == before
 
 

@@ -47,6 +47,21 @@ def test_initial_weights_are_seeded() -> None:
     assert (p.initial_weights(3) != p.initial_weights(4)).any()
 
 
+@pytest.mark.parametrize("seed", [-1, 0.5, "zero", None, True])
+def test_wrong_seeds(seed: Any) -> None:
+    with pytest.raises(ao.InputError, match="seed must be a whole number >= 0, got"):
+        problem().initial_weights(seed)
+
+
+def test_initial_weights_of_the_wrong_length() -> None:
+    class Short(ao.Dense):
+        def initial_weights(self, rng: np.random.Generator) -> np.ndarray:
+            return np.zeros(3)
+
+    with pytest.raises(ao.InputError, match=r"Short: initial_weights must return 8 numbers, got shape \(3,\)"):
+        problem([Short(3, 2)])
+
+
 def test_vectors_are_one_column() -> None:
     p = ao.Problem(ao.Dense(1, 1), [1.0, 2.0], [3.0, 4.0], ao.SquaredError())
     assert p.inputs.shape == p.target_array.shape == (2, 1)
