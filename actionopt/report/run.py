@@ -10,10 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from actionopt.action.scheme import make_grid, make_scheme
+from actionopt.action.task import make_task
 from actionopt.errors import InputError, SolverError
 from actionopt.loading import load_problem
+from actionopt.nlp.plugins import check_solver
 from actionopt.report.progress import stage_bar
-from actionopt.report.stages import STAGES, Context, Options, Outcome, Stage
+from actionopt.report.stages import STAGES, Context, Options, Outcome, Stage, check_options
 from actionopt.report.workspace import Record, Workspace, key_of, open_workspace
 
 
@@ -72,15 +75,24 @@ def run_stages(
     """
     what = load_problem(path, **settings)
     source = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    context = Context(what, options, Path(out))
+    check_options(context)
     with open_workspace(out) as workspace:
-        context = Context(what, options, Path(out))
-        context.start  # noqa: B018  a start that is missing or wrong is the user's to know before any work
         stages = [stage for stage in STAGES if stage.applies(context)]
         with stage_bar(len(stages) + 1, progress) as begin:
             run = _run_all(stages, context, workspace, source, settings, begin)
             begin("Figures and report")
             finish(workspace, run)
     return run
+
+
+def _check(context: Context) -> None:
+    """Raise InputError for options that no stage can use, before any work."""
+    options = context.options
+    horizon = 1.0 if options.horizon is None else options.horizon
+    grid = make_grid(horizon, 1 if options.steps is None else options.steps)
+    make_task(context.what, context.start, options.end, make_scheme(options.scheme, grid), metric=options.metric)
+    check_solver(options.solver)
 
 
 def _run_all(
