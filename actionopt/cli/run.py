@@ -56,8 +56,10 @@ def command(
         **options,
     )
 
+    shown_command = typed_command(click.get_current_context())
+
     def finish(workspace: Workspace, run: Run) -> None:
-        write_results(workspace, run, shlex.join(["actionopt", *sys.argv[1:]]))
+        write_results(workspace, run, shown_command)
 
     try:
         shown = sys.stderr.isatty() if progress is None else progress
@@ -68,6 +70,24 @@ def command(
     page = out / REPORT
     emit(as_json, {**_record(run), "report": str(page)}, f"{_table(run)}\n\nreport: {page}")
     return 0 if run.ok else 1
+
+
+def typed_command(context: click.Context) -> str:
+    """Write the command line again, as it was typed but in the order of the help."""
+    words = ["actionopt", "run"]
+    for parameter in context.command.params:
+        assert parameter.name is not None
+        if context.get_parameter_source(parameter.name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[parameter.name]
+        if isinstance(parameter, click.Argument):
+            words.append(str(value))
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            words.append(parameter.opts[0] if value else parameter.secondary_opts[0])
+        else:
+            for one in value if parameter.multiple else (value,):  # type: ignore[attr-defined]
+                words += [parameter.opts[0], str(one)]
+    return shlex.join(words)
 
 
 def _record(run: Run) -> dict[str, Any]:

@@ -30,9 +30,7 @@ def settling_time(problem: Problem, w0: np.ndarray, metric: str = "layerwise") -
     velocity = flow_velocity(problem, metric)
     w, speed = w0, float(np.linalg.norm(velocity(w0)))
     if not np.isfinite(speed) or speed <= 1e-12 * (1.0 + float(np.linalg.norm(w0))):
-        raise SolverError(
-            "the flow has no time scale at its start, which is stationary: give a horizon or another start"
-        )
+        raise SolverError("the flow is stationary at its start and has no time scale: give a horizon or another start")
     span = total = 0.01 * (1.0 + float(np.linalg.norm(w0))) / speed
     fastest = 0.0
     for _ in range(DOUBLINGS):

@@ -13,10 +13,13 @@ import numpy as np
 from actionopt.action.continuation import continue_action
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.minimize import minimize_action
+from actionopt.action.scheme import make_grid, make_scheme
+from actionopt.action.task import make_task
 from actionopt.action.trajectory import Trajectory
 from actionopt.contraction.rate import rates_along
 from actionopt.errors import InputError
 from actionopt.files import replacing
+from actionopt.nlp import check_solver
 from actionopt.problem import Problem
 from actionopt.report.scale import resolved_flow, settling_time
 
@@ -73,6 +76,12 @@ class Context:
         assert isinstance(self.what, Problem)
         return self.what
 
+    @cached_property
+    def at_rest(self) -> bool:
+        """Whether the start is a stationary point of the energy."""
+        gradient, energy = self.problem.gradient(self.start), self.problem.energy(self.start)
+        return bool(abs(gradient).max() <= AT_REST * (1.0 + abs(energy)))
+
     def trajectory(self, name: str) -> Trajectory:
         """Read a trajectory that an earlier stage saved."""
         return Trajectory.load(self.folder / name)
@@ -96,8 +105,7 @@ def check_stage(context: Context) -> Outcome:
 
     problem, solver = context.problem, context.options.solver
     w, place = context.start, "at the start"
-    if abs(problem.gradient(w)).max() <= AT_REST * (1.0 + abs(problem.energy(w))):
-        # where the start is stationary all adjoints are rounding
+    if context.at_rest:  # where all adjoints are rounding
         w, place = problem.initial_weights(context.options.seed), "at the initial weights, as the start is stationary"
     check = check_adjoints(problem, w, solver=solver)
     arrays = {f"multipliers_{i}": array for i, array in enumerate(check.multipliers)}
@@ -119,6 +127,9 @@ def check_stage(context: Context) -> Outcome:
 def flow_stage(context: Context) -> Outcome:
     """Follow the gradient flow by the explicit metric step."""
     options, problem = context.options, context.problem
+    if context.at_rest:
+        message = "Skipped: the start is stationary, and the flow rests there. Give another --start to follow it."
+        return Outcome("skipped", message)
     chosen = options.horizon is None
     horizon = options.horizon or settling_time(problem, context.start, options.metric)
     found, change = resolved_flow(problem, context.start, horizon, options.metric, options.steps)
@@ -176,12 +187,7 @@ def action_stage(context: Context) -> Outcome:
 def path_stage(context: Context) -> Outcome:
     """Find the path of least action to the given end, over horizons that double."""
     options = context.options
-    if options.horizon is not None:
-        horizon = options.horizon
-    elif isinstance(context.what, Problem):
-        horizon = context.trajectory(FLOW).times[-1]
-    else:
-        raise InputError("a Lagrangian has no time scale of its own: give --horizon")
+    horizon = options.horizon or _path_time(context)
     paths = continue_action(
         context.what,
         context.start,
@@ -203,6 +209,14 @@ def path_stage(context: Context) -> Outcome:
         )
     state = "ok" if found.success else "failed"
     return Outcome(state, message if found.success else f"{message} {found.message}", summary, (PATH,))
+
+
+def _path_time(context: Context) -> float:
+    """Return five times the time in which the flow settles from half-way between start and end."""
+    assert context.options.end is not None
+    free = np.isnan(context.options.end)
+    middle = np.where(free, context.start, 0.5 * (context.start + np.where(free, 0.0, context.options.end)))
+    return 5.0 * settling_time(context.problem, middle, context.options.metric)
 
 
 def contraction_stage(context: Context) -> Outcome:
@@ -244,6 +258,16 @@ STAGES = (
     ),
     Stage("contraction", "Contraction along the trajectory", contraction_stage, needs=("action",)),
 )
+
+
+def check_options(context: Context) -> None:
+    """Raise InputError for options that no stage could use, before any work is done."""
+    options = context.options
+    grid = make_grid(1.0 if options.horizon is None else options.horizon, 1 if options.steps is None else options.steps)
+    make_task(context.what, context.start, options.end, make_scheme(options.scheme, grid), metric=options.metric)
+    check_solver(options.solver)
+    if not isinstance(context.what, Problem) and options.horizon is None:
+        raise InputError("a Lagrangian has no time scale of its own: give --horizon")
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

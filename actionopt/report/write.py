@@ -18,7 +18,7 @@ from actionopt.report.stages import STAGES
 from actionopt.report.workspace import Record, Workspace, key_of, write_text
 
 REPORT, RESULTS, FIGURES = "report.html", "results.json", "figures"
-PACKAGES = ("actionopt", "numpy", "scipy", "casadi", "matplotlib", "autograd")
+PACKAGES = ("actionopt", "numpy", "scipy", "casadi", "matplotlib")
 
 
 def write_results(workspace: Workspace, run: Run, command: str) -> None:
