@@ -7,7 +7,8 @@ unknowns are positions and velocities alone, and CasADi sees three functions: va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -87,7 +88,7 @@ class _DensityCalls:
     def _evaluate_hessian(self, xi: np.ndarray, scale: np.ndarray) -> np.ndarray:
         expansion = self._expand(xi)
         parts = expansion.parts if isinstance(expansion, Blocks) else [expansion]
-        blocks = np.concatenate([stage_hessians(part, self.density.block) for part in parts])  # type: ignore[arg-type]
+        blocks: np.ndarray = np.concatenate([stage_hessians(part, self.density.block) for part in parts])  # type: ignore[arg-type]
         return (blocks * scale[:, :, None]).reshape(len(xi), -1)
 
 
@@ -162,7 +163,7 @@ class _Valued(_Evaluated):
         return directions == 1
 
     def get_reverse(
-        self, directions: int, name: str, inputs: list[str], outputs: list[str], options: dict[str, object]
+        self, directions: int, name: str, inputs: Sequence[str], outputs: Sequence[str], options: Mapping[str, Any]
     ) -> ca.Function:
         xi, value = ca.MX.sym("xi", *self.inputs[0]), ca.MX.sym("value", *self.output)
         seed = ca.MX.sym("seed", *self.output)

@@ -13,6 +13,7 @@ then the constraints of the stages and the bounds of interior points; last the f
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -21,6 +22,8 @@ from scipy.sparse import coo_array, csc_array
 from actionopt.action.casadi_stages import StageFunctions
 from actionopt.action.task import ActionTask
 from actionopt.nlp import Stages
+
+Entries = tuple[np.ndarray, np.ndarray, Any]  # rows, columns, values
 
 
 class Layout:
@@ -90,14 +93,14 @@ class Layout:
         w, v, e = rows[..., :n], rows[..., n : 2 * n], rows[..., 2 * n :]
         own = (w, np.broadcast_to(self.nodes[:-1, None], w.shape), 1.0)
         moved = (w[:, :, None], self.velocities[:, None], self.positions[..., None])
-        entries = [own, moved, (v, self.velocities, 1.0), (e, self.extras, 1.0)]
+        entries: list[Entries] = [own, moved, (v, self.velocities, 1.0), (e, self.extras, 1.0)]
         return _sparse(entries, (rows.size, self.size))
 
     @cached_property
     def linear(self) -> ca.DM:
         """The constant part of the constraints' Jacobian: gaps, ends and interior points."""
         interior = self.velocities[..., self.bounded]
-        entries = [
+        entries: list[Entries] = [
             (self.gaps, self.nodes[1:], 1.0),
             (self.gaps, self.nodes[:-1], -1.0),
             (self.gaps[:, None], self.velocities, -self.reach[:, -1, :, None]),
@@ -204,7 +207,7 @@ def _interval_laws(task: ActionTask) -> tuple[np.ndarray, np.ndarray]:
     return reach, position @ reach
 
 
-def _sparse(entries: list[tuple[np.ndarray, np.ndarray, float | np.ndarray]], shape: tuple[int, int]) -> ca.DM:
+def _sparse(entries: list[Entries], shape: tuple[int, int]) -> ca.DM:
     """Gather entries (rows, columns, values), each broadcast to one shape, in a sparse matrix."""
     flat = [[part.ravel() for part in np.broadcast_arrays(*entry)] for entry in entries]
     rows, columns, values = (np.concatenate(parts) for parts in zip(*flat, strict=True))

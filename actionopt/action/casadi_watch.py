@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -42,7 +42,7 @@ class Watch(ca.Callback):
     def get_sparsity_in(self, i: int) -> ca.Sparsity:
         return ca.Sparsity.dense(self.sizes[i])
 
-    def eval(self, arg: list[ca.DM]) -> list[int]:
+    def eval(self, arg: Sequence[ca.DM]) -> list[int]:
         self.tick(f"S = {float(arg[ca.nlpsol_out().index('f')]):.6g}")
         return [int(self.interrupted)]
 
