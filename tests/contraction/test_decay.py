@@ -20,7 +20,7 @@ SHIPPED: list[tuple[str, dict[str, Any], float, int]] = [
     ("spirals", {"samples": 12}, 0.1, 4),
     ("iris", {"samples": 20}, 0.1, 4),
     ("digits", {"samples": 20, "hidden": 2}, 0.1, 4),
-    ("robot_arm", {}, 0.3, 10),
+    ("robot_arm", {}, 0.2, 10),
     ("double_well", {}, 1.0, 30),
     ("quadratic", {}, 2.0, 20),
     ("mueller_brown", {}, 0.002, 20),
