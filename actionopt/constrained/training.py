@@ -77,53 +77,92 @@ def transcribe(
     return make(problem, penalty, settings)
 
 
-class Lifted:
-    """States of the batch are variables and layer equations are constraints; a module is a stage."""
+@dataclass(frozen=True)
+class LiftedProgram:
+    """The lifted problem as expressions of `x = (w_1, z_1, w_2, z_2, ..)`, and how arrays are laid out in it.
 
-    def __init__(self, problem: Problem, penalty: Penalty | None, settings: dict[str, Any]) -> None:
-        self.problem = problem
-        self.sign = multiplier_sign(settings["solver"])
+    Attributes
+    ----------
+    sign : int
+        The equations are `sign (f - z) = 0`, see `multiplier_sign`.
+    """
+
+    problem: Problem
+    sign: int
+    x: ca.MX
+    energy: ca.MX
+    equations: ca.MX
+    stages: Stages
+    derivatives: Derivatives
+
+    @classmethod
+    def of(cls, problem: Problem, penalty: Penalty | None, sign: int) -> LiftedProgram:
+        """Write the problem down, a penalty included."""
         weights = [ca.MX.sym("w", size) for size in weight_sizes(problem)]
         states = [ca.MX.sym("z", size * problem.samples) for size in state_sizes(problem)]
         inputs, targets = ca.DM(problem.inputs.T), ca.DM(problem.target_array.T)
         columns = [inputs, *(ca.reshape(z, -1, problem.samples) for z in states)]
         parts = zip(module_functions(problem, batched=True), columns[:-1], weights, strict=True)
         outputs = [ca.vec(function(before, piece)) for function, before, piece in parts]
-        equations = ca.vertcat(*(self.sign * (out - z) for out, z in zip(outputs, states, strict=True)))
+        equations = ca.vertcat(*(sign * (out - z) for out, z in zip(outputs, states, strict=True)))
         joined = ca.MX.sym("w", problem.size)
         pieces = ca.vertsplit(joined, offsets(weight_sizes(problem)))
-        of_weights = ca.Function("of_weights", [joined], [weight_terms(problem, pieces, penalty)])
-
+        terms = weight_terms(problem, pieces, penalty)
+        of_weights = ca.Function("of_weights", [joined], [terms, ca.hessian(terms, joined)[0]])
+        value, curvature = of_weights(ca.vertcat(*weights))
         lam_f, lam_g = ca.MX.sym("lam_f"), ca.MX.sym("lam_g", equations.numel())
-        chain = ChainDerivatives(_stages(problem), sample_loss(problem), problem.samples, self.sign)
-        curvature = ca.hessian(of_weights(joined), joined)[0]
-        (curvature,) = ca.substitute([curvature], [joined], [ca.vertcat(*weights)])
+        chain = ChainDerivatives(_stages(problem), sample_loss(problem), problem.samples, sign)
         hessian = chain.hessian(weights, columns, targets, lam_f, lam_g, curvature)
         stage_states = (0, *(z.numel() for z in states))
-        self.nlp = NlpSolver(
-            ca.vertcat(*(v for pair in zip(weights, states, strict=True) for v in pair)),
-            mean_loss(problem, columns[-1]) + of_weights(ca.vertcat(*weights)),
-            equations,
+        return cls(
+            problem=problem,
+            sign=sign,
+            x=ca.vertcat(*(v for pair in zip(weights, states, strict=True) for v in pair)),
+            energy=mean_loss(problem, columns[-1]) + value,
+            equations=equations,
             stages=Stages(stage_states, (*weight_sizes(problem), 0), (0,) * len(stage_states)),
             derivatives=Derivatives(chain.jacobian(weights, columns), hessian, lam_f, lam_g),
+        )
+
+    def point(self, w: np.ndarray, states: list[np.ndarray]) -> np.ndarray:
+        """Lay weights `(n,)` and states `(B, d_a)`, one array a module, out as x."""
+        pairs = zip(self.problem.unflatten(w), states, strict=True)
+        return np.concatenate([part for piece, z in pairs for part in (piece, z.reshape(-1))])
+
+    def weights(self, x: np.ndarray) -> np.ndarray:
+        """Take the weights `(n,)` out of x."""
+        sizes = [size * self.problem.samples for size in state_sizes(self.problem)]
+        ends = offsets([size for pair in zip(weight_sizes(self.problem), sizes, strict=True) for size in pair])
+        return np.concatenate(np.split(x, ends[1:-1])[::2])
+
+    def multipliers(self, lam_g: np.ndarray) -> list[np.ndarray]:
+        """Return the multipliers of `f - z = 0`, `(B, d_a)` a module."""
+        sizes = [size * self.problem.samples for size in state_sizes(self.problem)]
+        pieces = np.split(self.sign * lam_g, offsets(sizes)[1:-1])
+        return [lam.reshape(self.problem.samples, -1) for lam in pieces]
+
+
+class Lifted:
+    """States of the batch are variables and layer equations are constraints; a module is a stage."""
+
+    def __init__(self, problem: Problem, penalty: Penalty | None, settings: dict[str, Any]) -> None:
+        self.program = program = LiftedProgram.of(problem, penalty, multiplier_sign(settings["solver"]))
+        self.nlp = NlpSolver(
+            program.x,
+            program.energy,
+            program.equations,
+            stages=program.stages,
+            derivatives=program.derivatives,
             **settings,
         )
 
     def solve(self, w: np.ndarray) -> Trained:
         """Start from the states and adjoints at `w (n,)`, which satisfy the equations."""
-        point = adjoints(self.problem, w)
-        x0 = [
-            part
-            for piece, z in zip(self.problem.unflatten(w), point.states, strict=True)
-            for part in (piece, z.reshape(-1))
-        ]
-        lam0 = self.sign * np.concatenate([lam.reshape(-1) for lam in point.adjoints])
-        solution = self.nlp.solve(np.concatenate(x0), lam_g0=lam0)
-        sizes = [size * self.problem.samples for size in state_sizes(self.problem)]
-        ends = offsets([size for pair in zip(weight_sizes(self.problem), sizes, strict=True) for size in pair])
-        weights = np.concatenate(np.split(solution.x, ends[1:-1])[::2])
-        multipliers = np.split(self.sign * solution.lam_g, offsets(sizes)[1:-1])
-        return Trained(solution, weights, [lam.reshape(self.problem.samples, -1) for lam in multipliers])
+        program = self.program
+        point = adjoints(program.problem, w)
+        lam0 = program.sign * np.concatenate([lam.reshape(-1) for lam in point.adjoints])
+        solution = self.nlp.solve(program.point(w, point.states), lam_g0=lam0)
+        return Trained(solution, program.weights(solution.x), program.multipliers(solution.lam_g))
 
 
 class Condensed:

@@ -22,8 +22,13 @@ _UNSUITABLE = {"ampl", "bonmin", "scpgen"}  # an external program, one that retu
 
 def check_solver(name: str) -> None:
     """Raise InputError, with the installed solvers and the nearest name, unless CasADi has this NLP solver."""
-    if not isinstance(name, str) or name not in _plugins() or not ca.has_nlpsol(name):
+    if not is_nlp_solver(name):
         raise unknown_name("solver", name, installed_solvers())
+
+
+def is_nlp_solver(name: object) -> bool:
+    """Whether CasADi can load an NLP solver of this name here."""
+    return isinstance(name, str) and name in _plugins() and bool(ca.has_nlpsol(name))
 
 
 def installed_solvers() -> list[str]:

@@ -29,7 +29,7 @@ from actionopt.nlp.plugins import (
     silenced,
 )
 
-_ADVICE = {
+ADVICE = {
     "converged": "first-order conditions hold to the tolerance",
     "iteration limit": "more iterations (max_iterations=), a looser tol, or a start nearer to the answer may get there",
     "infeasible": "the solver found no point that satisfies the constraints: check bounds and fixed ends, "
@@ -247,7 +247,7 @@ class NlpSolver:
     def _message(self, status: str, stats: dict[str, Any], residuals: dict[str, float]) -> str:
         count = f" after {stats['iter_count']} iterations" if "iter_count" in stats else ""
         figures = ", ".join(f"{name} {value:.1e}" for name, value in residuals.items())
-        return f"{self.name}: {status}{count} ({figures}); {_ADVICE[status]}"
+        return f"{self.name}: {status}{count} ({figures}); {ADVICE[status]}"
 
 
 @dataclass(frozen=True)
