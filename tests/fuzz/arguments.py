@@ -15,6 +15,26 @@ Words = list[object]
 
 NOT_A_NUMBER = ["", " ", "x", "1.5.2", "0x", "--", "None", "1e", "٣x", "[1]", "1;2", "\\", "%s", "{}", "💥"]
 NOT_A_SETTING = ["", "width", "=", "=3", "2x=3", "wi dth=3", "width:3", "-", "width==", " =", "é-x=1"]
+NO_NAME = ["", " ", "nonsense", "3", "None", "[]", "Layerwise", "--", "é", "a,b"]
+NOT_POSITIVE = ["0", "-1", "-0.5", "nan", "-inf", "inf", "1e400"]
+NO_POINT = ["", "nowhere", "1,2", ",", "1,,2", "a,b", "inf", "[0]", "1e400", "0;0", ",".join(["inf"] * 11)]
+# what no command can use, option by option
+WRONG = {
+    "--metric": NO_NAME,
+    "--scheme": NO_NAME,
+    "--solver": NO_NAME,
+    "--method": NO_NAME,
+    "--formulation": NO_NAME,
+    "--horizon": NOT_POSITIVE,
+    "--tol": NOT_POSITIVE,
+    "--steps": ["0", "-1", "-7"],
+    "--max-iterations": ["-1"],
+    "--seed": ["-1"],
+    "--start": NO_POINT,
+    "--end": NO_POINT,
+    "--through": NO_POINT,
+    "--guess": ["", "fly", "nowhere.npz", "valid.py", "3", "."],
+}
 NOT_AN_OPTION = ["--nonsense", "--", "-q", "--Json", "---", "-", "--set", "--horizon", "--json=1", "-vvv", "--out="]
 
 
@@ -53,7 +73,8 @@ def by_hand(name: str, path: Path, nowhere: Path) -> Iterator[Words]:
         if isinstance(option.type, (click.types.IntParamType, click.types.FloatParamType)):
             yield from ([*good, flag, wrong] for wrong in NOT_A_NUMBER)
         if isinstance(option.type, click.types.IntParamType):
-            yield from ([*good, flag, wrong] for wrong in ("1.5", "1e3", "inf", "nan", "-1", "-3"))
+            yield from ([*good, flag, wrong] for wrong in ("1.5", "1e3", "inf", "nan"))
+        yield from ([*good, flag, wrong] for wrong in WRONG.get(flag, []))
 
 
 def without(words: Words, flag: str) -> Words:

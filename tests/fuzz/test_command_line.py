@@ -34,10 +34,9 @@ def test_one_thing_wrong(path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_junk(path: Path, name: str) -> None:
-    statuses = [
-        status_of(line) for line in arguments.by_chance(name, path, count=80, seed=sorted(COMMANDS).index(name))
-    ]
-    assert statuses.count(WRONG_INPUT) >= 50
+    count = 15 if name in ("run", "contract") else 80  # a line that happens to be valid is carried out
+    lines = arguments.by_chance(name, path, count, seed=sorted(COMMANDS).index(name))
+    assert [status_of(line) for line in lines].count(WRONG_INPUT) >= count // 2
 
 
 POINTS = ["3", "None", "'ab'", "[1, 2]", "{'a': 'b'}", "{'a': None}", "{1: [0.0]}", "{'a': [[0.0]]}", "{'a': [0.0]}"]
