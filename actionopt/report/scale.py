@@ -10,7 +10,7 @@ from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, SolverError
 from actionopt.problem import Problem
 
-SETTLED = 1e-2  # the flow has settled when it dissipates energy at this share of its fastest rate
+SETTLED = 1e-3  # the flow has settled when it dissipates energy at this share of its fastest rate
 DOUBLINGS = 24
 STEPS = (25, 50, 100, 200, 400)
 RESOLVED = 1e-3  # of the distance travelled
@@ -20,7 +20,7 @@ def settling_time(problem: Problem, w0: np.ndarray, metric: str = "layerwise") -
     """Return the time in which the gradient flow from `w0 (n,)` settles, rounded to one digit.
 
     The flow is followed over spans that double, from the time in which it moves by a hundredth of its size, until the
-    rate `g^T G^{-1} g` at which it loses energy is a hundredth of the fastest seen.
+    rate `g^T G^{-1} g` at which it loses energy is a thousandth of the fastest seen.
 
     Raises
     ------
