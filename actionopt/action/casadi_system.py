@@ -1,4 +1,9 @@
-"""Which stage functions stand for a task's system: a graph of scalars, or NumPy on whole trajectories."""
+"""Which stage functions stand for a task's system.
+
+A Lagrangian is a graph of scalars. So is a problem's gradient flow where it is lifted, or where a plugin differentiates
+it further; otherwise NumPy evaluates it on whole trajectories, which needs no building and was as fast or faster from
+13 weights up (docs/action-casadi.md has the figures).
+"""
 
 from __future__ import annotations
 
@@ -15,10 +20,6 @@ from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.task import ActionTask
 from actionopt.errors import InputError
 from actionopt.ops import CASADI
-
-# weights times samples up to which a condensed gradient flow is one graph of scalars, which evaluates fastest but
-# takes the longer to build the more weights there are (docs/action-casadi.md has the figures)
-GRAPH_LIMIT = 80
 
 
 def stage_functions(task: ActionTask, *, lifted: bool, differentiable: bool) -> StageFunctions:
@@ -49,7 +50,7 @@ def stage_functions(task: ActionTask, *, lifted: bool, differentiable: bool) -> 
         if value.numel() != 1:
             raise InputError(f"{what.name}: the Lagrangian must be one number, got shape {value.shape}")
         return symbolic_stages(ca.vertcat(w, v), value, [], _path(task, w, v), stages)
-    if lifted or differentiable or what.size * what.samples <= GRAPH_LIMIT:
+    if lifted or differentiable:
         graph = FlowStage(what, task.metric, lifted)
         variables = ca.vertcat(graph.w, graph.v, graph.extra)
         return symbolic_stages(variables, graph.density, graph.equalities, _path(task, graph.w, graph.v), stages)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.action import casadi_stages, casadi_system
+from actionopt.action import casadi_stages
 from actionopt.action.casadi_density import stage_hessians
 from actionopt.action.casadi_flow import FlowStage, extra_values
 from actionopt.action.casadi_oracle import PLUGINS, oracle
@@ -184,12 +184,9 @@ def test_stage_hessians_against_differences_of_slopes(name: str, metric: str, rn
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_numpy_functions_against_the_graph_s(
-    metric: str, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
-) -> None:
+def test_numpy_functions_against_the_graph_s(metric: str, rng: np.random.Generator) -> None:
     """Values, slopes and Hessians of a path-constrained flow; in a constant metric both eliminate the velocity u."""
     task = task_of(squared(), "midpoint", constraint=speed_limit, metric=metric)
-    monkeypatch.setattr(casadi_system, "GRAPH_LIMIT", 0)
     numpy = stage_functions(task, lifted=False, differentiable=False)
     assert numpy.keeps is not None
     graph = stage_functions(task, lifted=False, differentiable=True)
