@@ -22,8 +22,8 @@ from actionopt.loading import named_points
 
 @plot_command
 @click.option("--path", "files", multiple=True, required=True, metavar="FILE.npz", help="A saved path; repeatable.")
-@click.option("--resolution", type=click.IntRange(min=2), default=120, show_default=True, help="Points along an axis.")
-def main(path: Path, settings: dict[str, Any], dark: bool, files: tuple[str, ...], resolution: int) -> Any:
+@click.option("--resolution", type=click.IntRange(min=2), help="Points along an axis.  [default: 120, fewer if dear]")
+def main(path: Path, settings: dict[str, Any], dark: bool, files: tuple[str, ...], resolution: int | None) -> Any:
     """Draw saved paths on the landscape of their problem."""
     what = ao.load_problem(path, **settings)
     trajectories = [ao.Trajectory.load(file) for file in files]

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 MARGIN = 0.15  # of the width of what is shown, on every side
 LEVELS = 24
-BATCH = 2000  # points of the landscape that are evaluated together
+RESOLUTION = (30, 120)  # points along an axis: where energies are dear, and where they are cheap
+WORK = 1e10  # weights times samples times points up to which energies are cheap: some seconds
+BATCH_NUMBERS = 4e6  # numbers in the widest state that are evaluated together
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def draw_landscape(
     *,
     points: Mapping[str, Any] | None = None,
     labels: Sequence[str] | None = None,
-    resolution: int = 120,
+    resolution: int | None = None,
     dark: bool = False,
 ) -> Figure:
     """Return a figure of paths on the contours of the system's energy, or on the streamlines of a drift in the plane.
@@ -62,8 +64,8 @@ def draw_landscape(
         Named points `(n,)`, marked where n <= 2.
     labels : sequence of str, optional
         What each path is called.
-    resolution : int
-        Points of the landscape along each axis.
+    resolution : int, optional
+        Points of the landscape along each axis; 120 where None, fewer for many weights and samples.
     dark : bool
 
     Raises
@@ -77,7 +79,8 @@ def draw_landscape(
         if trajectory.size != what.size:
             raise InputError(f"the trajectory has {trajectory.size} weights, {what.name} has {what.size}")
     names = list(labels) if labels is not None else [_label(t) for t in trajectories]
-    places = {} if points is None or what.size > 2 else {k: np.atleast_1d(p) for k, p in points.items()}
+    places = _places(points or {}, what.size) if what.size <= 2 else {}
+    resolution = resolution or _affordable(what)
     fig, ax = figures.figure(width=6.4, height=4.8 if what.size > 1 else 3.6, dark=dark)
     if what.size == 1:
         _draw_curve(ax, what, trajectories, names, places, resolution)
@@ -87,6 +90,17 @@ def draw_landscape(
         ax.legend(fontsize=8)
     ax.set_title(f"{what.name}: {names[0]}" if len(trajectories) == 1 else what.name, fontsize=10)
     return fig
+
+
+def _places(points: Mapping[str, Any], size: int) -> dict[str, np.ndarray]:
+    """The named points that are points of this system; a problem of another size may keep the names."""
+    places = {name: np.atleast_1d(np.asarray(point, dtype=float)) for name, point in points.items()}
+    return {name: place for name, place in places.items() if place.shape == (size,)}
+
+
+def _affordable(what: Problem | Lagrangian) -> int:
+    work = what.size * (what.samples if isinstance(what, Problem) else 1)
+    return int(np.clip(np.sqrt(WORK / work), *RESOLUTION))
 
 
 def principal_plane(weights: np.ndarray) -> Plane:
@@ -118,8 +132,8 @@ def _draw_plane(
     marks = {name: plane.project(point) for name, point in places.items()}
     x, y = _window(np.concatenate([*paths, *(m[None] for m in marks.values())]), resolution)
     grid = plane.lift(np.stack(np.meshgrid(x, y), axis=-1))
-    energy = _energy(what, grid)
-    if energy is not None:
+    if _has_energy(what):
+        energy = _energy(what, grid)
         along = np.concatenate([t.energy for t in trajectories if t.energy is not None])
         drawn = ax.contourf(x, y, energy, levels=_levels(energy, along), cmap=figures.CMAP, extend="both")
         _colour_bar(ax, drawn, "energy" if what.size == 2 else "energy of the slice through the paths' mean")
@@ -148,35 +162,38 @@ def _draw_curve(
     low, high = everything.min(), everything.max()
     margin = MARGIN * max(high - low, 1e-3)
     x = np.linspace(low - margin, high + margin, 4 * resolution)
-    energy = _energy(what, x[:, None])
-    if energy is None:
+    if not _has_energy(what):
         for trajectory, name in zip(trajectories, names, strict=True):
             ax.plot(trajectory.times, trajectory.weights[:, 0], label=name)
         ax.set(xlabel="time", ylabel="$w_1$")
         return
+    energy = _energy(what, x[:, None])
     ax.plot(x, energy, color=figures.GREY, lw=1.2)
     for trajectory, name in zip(trajectories, names, strict=True):
-        ax.plot(trajectory.weights[:, 0], trajectory.energy, "o-", ms=3, lw=1.5, label=name)
-    heights = _energy(what, np.array(list(places.values())).reshape(-1, 1))
-    assert heights is not None
-    height = 0.12 * max(float(np.ptp(energy)), 1e-12)
-    ax.set(xlabel="$w_1$", ylabel="energy", xlim=(x[0], x[-1]), ylim=(energy.min() - height, energy.max() + height))
-    marks = {name: np.array([places[name][0], e]) for name, e in zip(places, heights, strict=True)}
+        heights = _energy(what, trajectory.weights)
+        ax.plot(trajectory.weights[:, 0], heights, "o-", ms=3, lw=1.5, label=name)
+    low, high = float(np.nanmin(energy)), float(np.nanmax(energy))
+    height = 0.12 * max(high - low, 1e-12)
+    ax.set(xlabel="$w_1$", ylabel="energy", xlim=(x[0], x[-1]), ylim=(low - height, high + height))
+    marks = {name: np.append(place, _energy(what, place)) for name, place in places.items()}
     _name_points(ax, marks, np.stack([x, energy], axis=-1))
 
 
-def _energy(what: Problem | Lagrangian, w: np.ndarray) -> np.ndarray | None:
-    """Energies `(...)` of weights `(..., n)`, a batch at a time; None where the system has none."""
+def _energy(what: Problem | Lagrangian, w: np.ndarray) -> np.ndarray:
+    """Energies `(...)` of weights `(..., n)`, a batch at a time; NaN where they are not finite."""
     flat = w.reshape(-1, what.size)
-    if isinstance(what, Lagrangian) and what.potential is None:
-        return None
-
-    def evaluate(rows: np.ndarray) -> np.ndarray:
-        return what.energy(rows) if isinstance(what, Problem) else what.energy(NUMPY, rows)  # type: ignore[return-value]
-
+    width = max(m.out_size for m in what.modules) * what.samples if isinstance(what, Problem) else what.size
+    batch = max(1, int(BATCH_NUMBERS / width))
+    energies = np.empty(len(flat))
     with np.errstate(all="ignore"):
-        parts = [evaluate(flat[i : i + BATCH]) for i in range(0, len(flat), BATCH)]
-    return np.concatenate(parts).reshape(w.shape[:-1]) if parts else np.empty(0)
+        for i in range(0, len(flat), batch):
+            rows = flat[i : i + batch]
+            energies[i : i + batch] = what.energy(rows) if isinstance(what, Problem) else what.energy(NUMPY, rows)
+    return np.where(np.isfinite(energies), energies, np.nan).reshape(w.shape[:-1])
+
+
+def _has_energy(what: Problem | Lagrangian) -> bool:
+    return isinstance(what, Problem) or what.potential is not None
 
 
 def _window(xy: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:
@@ -184,7 +201,8 @@ def _window(xy: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:
     low, high = xy.min(axis=0), xy.max(axis=0)
     width = np.maximum(high - low, 0.2 * max(float((high - low).max()), 1e-6))
     middle, half = 0.5 * (low + high), (0.5 + MARGIN) * width
-    return tuple(np.linspace(m - h, m + h, resolution) for m, h in zip(middle, half, strict=True))  # type: ignore[return-value]
+    x, y = np.linspace(middle - half, middle + half, resolution, axis=-1)
+    return x, y
 
 
 def _levels(energy: np.ndarray, along: np.ndarray) -> np.ndarray:
@@ -192,10 +210,10 @@ def _levels(energy: np.ndarray, along: np.ndarray) -> np.ndarray:
     low, high = float(np.nanmin(energy)), float(np.nanmax(energy))
     if not high > low:
         return np.linspace(low - 1.0, low + 1.0, LEVELS)
-    top = along.max() + 0.6 * (along.max() - min(low, along.min()))
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(LEVELS).tick_values(low, min(high, max(top, low + 0.05 * (high - low))))
+    top = along.max() + 0.6 * (along.max() - min(low, along.min()))
+    return np.asarray(MaxNLocator(LEVELS).tick_values(low, min(high, max(top, low + 0.05 * (high - low)))))
 
 
 def _colour_bar(ax: Axes, drawn: Any, label: str) -> None:
@@ -218,7 +236,7 @@ def _name_points(ax: Axes, marks: Mapping[str, np.ndarray], obstacles: np.ndarra
         right, up = max(sides, key=lambda side: _room(here, side, len(name), blocked))
         ax.annotate(
             name,
-            place,
+            (float(place[0]), float(place[1])),
             (7 * right, 6 * up),
             textcoords="offset points",
             ha="left" if right > 0 else "right",

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import actionopt as ao
-from actionopt.action.draw_landscape import draw_landscape, principal_plane
+from actionopt.action.draw_landscape import _affordable, draw_landscape, principal_plane
 from actionopt.action.draw_trajectory import draw_trajectory
 from plots import landscape, order, trajectory
 from problems import double_well, lqr, maier_stein, mueller_brown, xor
@@ -147,6 +147,27 @@ def test_a_drift_without_energy_shows_its_streamlines() -> None:
     fig = draw_landscape(maier_stein.build(), [found], points=maier_stein.POINTS, resolution=20)
     assert len(fig.axes) == 1
     assert fig.axes[0].collections
+
+
+def test_dear_energies_are_sampled_on_a_coarser_grid() -> None:
+    assert _affordable(mueller_brown.build()) == 120
+    assert _affordable(xor.build(width=5000)) < 60
+    many = ao.Problem(ao.Dense(60, 40), np.zeros((5000, 60)), np.zeros((5000, 40)), ao.SquaredError())
+    assert _affordable(many) == 30
+
+
+def test_energies_that_are_not_finite_leave_holes() -> None:
+    system = ao.Lagrangian(2, lambda ops, w, v: ops.sum(v * v), energy=lambda ops, w: ops.sum(ops.log(w)))
+    found = ao.minimize_action(system, (0.1, 0.1), (1.0, 1.0), horizon=1.0, steps=4)
+    ax = draw_landscape(system, [found], resolution=10).axes[0]
+    assert ax.get_xlim()[0] < 0.0
+    assert np.isfinite(ax.collections[0].levels).all()
+
+
+def test_points_of_another_size_are_not_drawn() -> None:
+    path = ao.flow(double_well.build(), [0.5], horizon=1.0, steps=3)
+    ax = draw_landscape(double_well.build(), [path], points={"here": 0.0, "elsewhere": (1.0, 2.0)}).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["here"]
 
 
 def test_a_landscape_needs_paths_of_its_own_size(valley: ao.Trajectory) -> None:
