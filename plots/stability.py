@@ -54,7 +54,7 @@ def draw(name: str, measured: ao.Stability, dark: bool = False) -> Any:
     several = len(measured.sizes) > 1
     left.set_title(f"{name}, {measured.metric} metric" + (f": slope {measured.loss_slope:.2f}" if several else ""))
     right.set_title(f"slope {measured.slope:.2f}" if several else "")
-    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8.0)
+    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8.0, frameon=False)
     return fig
 
 

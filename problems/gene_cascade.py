@@ -77,7 +77,7 @@ def build(
         Relative noise on the targets, log-normal.
     """
     kinds = ["activator"] * genes if isinstance(genes, int) else list(genes)
-    modules = [Gene(kind, name=f"{kind} {place}") for place, kind in enumerate(kinds, start=1)]
+    modules = [Gene(kind) for kind in kinds]
     signal = np.geomspace(0.1, 10.0, doses)[:, None]
     source = ao.Problem(modules, signal, np.zeros(doses), ao.SquaredError())
     targets = source.outputs(solution(len(kinds)))

@@ -95,7 +95,7 @@ def build(
     """
     if objective not in OBJECTIVES:
         raise ao.InputError(f"objective must be target or yield, got {objective!r}")
-    modules = [Tank((k1, k2), (e1, e2), heated, name=f"tank {place}") for place in range(1, tanks + 1)]
+    modules = [Tank((k1, k2), (e1, e2), heated) for _ in range(tanks)]
     if objective == "yield":
         return ao.Problem(
             modules, [[1.0, 0.0]], None, ao.CustomLoss(lost_yield, "lost yield"), mass=mass, output_metric="euclidean",
