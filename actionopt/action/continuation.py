@@ -59,7 +59,7 @@ def continue_action(
         If the last path is not stationary; its `result` is that path.
     """
     horizons = [float(horizon) for horizon in np.atleast_1d(horizons)]
-    counts = [steps] * len(horizons) if np.ndim(steps) == 0 else list(cast(Sequence[int], steps))
+    counts: list[Any] = [steps] * len(horizons) if np.ndim(steps) == 0 else list(cast(Sequence[int], steps))
     if not horizons or len(counts) != len(horizons):
         raise InputError(f"expected one number of steps, or one for each horizon; got {counts} for {horizons}")
     paths: list[Trajectory] = []
