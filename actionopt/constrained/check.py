@@ -93,6 +93,8 @@ class AdjointCheck:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw |multiplier - adjoint| and |adjoint| of every module, both at their largest, on a log axis."""
+        from matplotlib.ticker import MaxNLocator
+
         from actionopt import figures
 
         ax = figures.axes(ax)
@@ -104,7 +106,7 @@ class AdjointCheck:
         ):
             ax.semilogy(places, np.maximum(values, tiny), "o-", color=color, label=label, markersize=4)
         ax.set(xlabel="module", ylabel="size", title=f"{self.solver}: relative error {self.relative_error:.1e}")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend()
         return ax
 
@@ -164,7 +166,12 @@ def check_adjoints(
     with np.errstate(all="ignore"):
         expected = adjoints(problem, w)
     _check_finite(problem, [*expected.states, *expected.adjoints], ("state", "adjoint"))
-    settings = {"solver": solver, "tol": tol / _MARGIN, "max_iterations": max_iterations, "options": options}
+    settings: dict[str, Any] = {
+        "solver": solver,
+        "tol": tol / _MARGIN,
+        "max_iterations": max_iterations,
+        "options": options,
+    }
     layers, multipliers = FixedWeights(problem, **settings).solve(
         w, expected.states, 1 / _largest(expected.adjoints[-1:])
     )

@@ -8,6 +8,7 @@ chains follow one another as one optimal-control problem of `L B` stages without
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,7 @@ class FixedWeights:
     def __init__(
         self, problem: Problem, *, solver: str, tol: float, max_iterations: int, options: Mapping[str, Any] | None
     ) -> None:
+        began = time.perf_counter()
         self.problem = problem
         self.sizes = state_sizes(problem)
         self.sign = multiplier_sign(solver)
@@ -72,6 +74,7 @@ class FixedWeights:
             stages=Stages(states_of_stages, none, none),
             derivatives=Derivatives(block_diagonal(jacobian, samples), block_diagonal(hessian, samples), lam_f, lam_g),
         )
+        self.nlp.build_time = time.perf_counter() - began  # the expressions included
 
     def solve(self, w: np.ndarray, states: list[np.ndarray], scale: float) -> tuple[NlpSolution, list[np.ndarray]]:
         """Solve from states `(B, d_a)`, one array a module; return the solution and the multipliers, laid out alike.

@@ -60,7 +60,7 @@ def multiplier_sign(solver: str) -> int:
 def condensed_loss(problem: Problem, w: ca.MX) -> ca.MX:
     """Return the mean loss as one expression of the weights `(n,)`: the states are eliminated."""
     weights = ca.vertsplit(w, offsets(weight_sizes(problem)))
-    states = ca.DM(problem.inputs.T)
+    states = ca.MX(ca.DM(problem.inputs.T))
     for function, piece in zip(module_functions(problem, batched=True), weights, strict=True):
         states = function(states, piece)
     return mean_loss(problem, states)

@@ -8,6 +8,7 @@ alone would fill gigabytes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ class PinnedWeights:
     def __init__(
         self, problem: Problem, *, solver: str, tol: float, max_iterations: int, options: Mapping[str, Any] | None
     ) -> None:
+        began = time.perf_counter()
         w, fixed = ca.MX.sym("w", problem.size), ca.MX.sym("fixed", problem.size)
         scale, lam_f, lam_g = ca.MX.sym("scale"), ca.MX.sym("lam_f"), ca.MX.sym("lam_g", problem.size)
         rest = problem.size % STAGE_STATES
@@ -46,6 +48,7 @@ class PinnedWeights:
             # n equations for n unknowns decide every step, so that the n^2 second derivatives of E are not needed
             derivatives=Derivatives(identity, lam_f * identity, lam_f, lam_g),
         )
+        self.nlp.build_time = time.perf_counter() - began  # the expressions included
 
     def solve(self, w: np.ndarray, scale: float) -> tuple[NlpSolution, np.ndarray]:
         """Solve at `w (n,)`; return the solution and the multipliers `(n,)` of E itself."""

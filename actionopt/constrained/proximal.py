@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import casadi as ca
@@ -78,12 +79,7 @@ def proximal_step(
     w = check_start(problem, w)
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
-    if (
-        isinstance(step_size, bool)
-        or not np.isscalar(step_size)
-        or not np.isreal(step_size)
-        or not 0 < step_size < np.inf
-    ):
+    if isinstance(step_size, bool) or not (isinstance(step_size, Real) and 0 < step_size < np.inf):
         raise InputError(f"step_size must be a positive number, got {step_size!r}")
     check_limits(tol, max_iterations)
     if solver == "fatrop" and metric == "joint" and (linearized or formulation == "lifted"):

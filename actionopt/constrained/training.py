@@ -8,6 +8,7 @@ optimal-control problem with states z_{a-1} and controls w_a, the structure fatr
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -146,6 +147,7 @@ class Lifted:
     """States of the batch are variables and layer equations are constraints; a module is a stage."""
 
     def __init__(self, problem: Problem, penalty: Penalty | None, settings: dict[str, Any]) -> None:
+        began = time.perf_counter()
         self.program = program = LiftedProgram.of(problem, penalty, multiplier_sign(settings["solver"]))
         self.nlp = NlpSolver(
             program.x,
@@ -155,6 +157,7 @@ class Lifted:
             derivatives=program.derivatives,
             **settings,
         )
+        self.nlp.build_time = time.perf_counter() - began  # the expressions included
 
     def solve(self, w: np.ndarray) -> Trained:
         """Start from the states and adjoints at `w (n,)`, which satisfy the equations."""
@@ -169,6 +172,7 @@ class Condensed:
     """States are eliminated, which leaves the weights alone; multipliers come from backpropagation at the solution."""
 
     def __init__(self, problem: Problem, penalty: Penalty | None, settings: dict[str, Any]) -> None:
+        began = time.perf_counter()
         self.problem = problem
         w = ca.MX.sym("w", problem.size)
         energy = condensed_loss(problem, w) + weight_terms(
@@ -178,6 +182,7 @@ class Condensed:
             limited = {"ipopt": {"hessian_approximation": "limited-memory"}}
             settings = {**settings, "options": merged(limited, settings["options"])}
         self.nlp = NlpSolver(w, energy, stages=Stages((0,), (problem.size,), (0,)), **settings)
+        self.nlp.build_time = time.perf_counter() - began  # the expressions included
 
     def solve(self, w: np.ndarray) -> Trained:
         """Start from `w (n,)`."""

@@ -1,0 +1,112 @@
+"""How the constrained problem scales: check_adjoints on all digits and at depth 1000, train against depth.
+
+    python -m benchmarks.constrained_scale --json out/constrained_scale.json
+
+Times are of whole calls, building included. ipopt and fatrop start from the same weights and must end in the same
+point (weights to 1e-6); both see the same function evaluations, block by block, and ipopt's MUMPS orders by nested
+dissection, the fastest of its orderings here.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+
+import actionopt as ao
+from benchmarks._report import Report, Timing, measure, peak_memory, slope
+from problems.digits import build as digits
+
+DEPTHS = (10, 20, 40, 80)
+COLUMNS = ("case", "solver", "total", "build", "solve", "iterations", "relative error", "peak GB")
+
+
+def deep(depth: int, samples: int, weight_decay: float = 0.0) -> ao.Problem:
+    """Return `depth` residual tanh layers of width 4 that learn a fixed map of four features."""
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((samples, 4))
+    targets = np.tanh(inputs @ rng.standard_normal((4, 4)))
+    modules = [ao.Residual(ao.Dense(4, 4, "tanh")) for _ in range(depth)]
+    return ao.Problem(modules, inputs, targets, ao.SquaredError(), weight_decay=weight_decay, name=f"depth {depth}")
+
+
+def start(depth: int) -> np.ndarray:
+    """Return the same layer at every depth, scaled as a step of a flow: the deep limit exists."""
+    return np.tile(0.3 * np.random.default_rng(1).standard_normal(20), depth) / depth
+
+
+def check(report: Report, problem: ao.Problem, w: np.ndarray, solver: str, repeats: int) -> None:
+    """Time check_adjoints and refuse a result that does not hold."""
+    timing = measure(lambda: ao.check_adjoints(problem, w, solver=solver), repeats=repeats)
+    result = timing.value
+    if not (result.ok and result.relative_error <= 1e-10):
+        raise SystemExit(f"{problem.name}, {solver}: {result.message}")
+    report.add(
+        **{
+            "case": f"check {problem.name}",
+            "solver": solver,
+            "total": timing,
+            "build": sum(part["build_time"] for part in result.stats.values()),
+            "solve": sum(part["solve_time"] for part in result.stats.values()),
+            "iterations": result.stats["layers"]["iterations"],
+            "relative error": result.relative_error,
+            "peak GB": peak_memory(),
+        }
+    )
+
+
+def train(report: Report, depth: int, repeats: int) -> dict[str, tuple[Timing, Timing]]:
+    """Time both solvers in turn, so that load on the machine meets both; return totals and solve times."""
+    problem = deep(depth, samples=20, weight_decay=0.02 * depth)
+    results: dict[str, list[tuple[float, ao.Solution]]] = {"fatrop": [], "ipopt": []}
+    for _ in range(repeats):
+        for solver, runs in results.items():
+            began = time.perf_counter()
+            solution = ao.train(problem, start(depth), solver=solver)
+            runs.append((time.perf_counter() - began, solution))
+    apart = abs(results["fatrop"][0][1].weights - results["ipopt"][0][1].weights).max()
+    if apart > 1e-6:
+        raise SystemExit(f"depth {depth}: ipopt and fatrop end {apart:.1e} apart")
+    times = {}
+    for solver, runs in results.items():
+        total = Timing([seconds for seconds, _ in runs])
+        solve = Timing([solution.stats["solve_time"] for _, solution in runs])
+        build = Timing([solution.stats["build_time"] for _, solution in runs])
+        iterations = runs[0][1].stats["iterations"]
+        report.add(
+            case=f"train depth {depth}", solver=solver, total=total, build=build, solve=solve, iterations=iterations
+        )
+        times[solver] = (total, solve)
+    return times
+
+
+@click.command(help=__doc__)
+@click.option("--repeats", default=5, show_default=True, help="Runs a figure; the median counts.")
+@click.option("--samples", default=1797, show_default=True, help="Digits to check.")
+@click.option("--depth", default=1000, show_default=True, help="Depth of the deep check.")
+@click.option("--depths", default=",".join(map(str, DEPTHS)), show_default=True, help="Depths to train at.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
+def main(repeats: int, samples: int, depth: int, depths: str, json_path: Path | None) -> None:
+    report = Report("The constrained problem at scale", COLUMNS)
+    timed = {size: train(report, size, repeats) for size in map(int, depths.split(","))}
+    problem = deep(depth, samples=8)
+    check(report, problem, start(depth), "ipopt", repeats)
+    problem = digits(samples=samples)
+    check(report, problem, problem.initial_weights(0), "ipopt", repeats)
+    sizes = list(timed)
+    for index, what in enumerate(("total", "solve")):
+        fatrop, ipopt = ([timed[size][solver][index].median for size in sizes] for solver in ("fatrop", "ipopt"))
+        report.find(
+            **{
+                f"fatrop, {what}: exponent of depth": slope(sizes, fatrop) if len(sizes) > 1 else None,
+                f"ipopt, {what}: exponent of depth": slope(sizes, ipopt) if len(sizes) > 1 else None,
+                f"ipopt / fatrop, {what}, depth {sizes[-1]}": ipopt[-1] / fatrop[-1],
+            }
+        )
+    report.emit(json_path)
+
+
+if __name__ == "__main__":
+    main()
