@@ -9,6 +9,7 @@ adjoints back.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ class LocalModel:
             # a coefficient that no tangent enters has the axis with length one
             return x[(..., min(index, x.shape[-1 - axes] - 1), *[slice(None)] * axes)]
 
-        return ops.concatenate([on_leaves(ops, lambda x, i=i: take(x, i), p) for i, p in enumerate(pieces)])
+        return ops.concatenate([on_leaves(ops, partial(take, index=i), p) for i, p in enumerate(pieces)])
 
     def _total(self, ops: Ops, stack: Array, w: Array) -> Array:
         """Sum over the stack of tangents."""

@@ -161,7 +161,7 @@ def _trajectory(task: ActionTask, solution: ActionSolution, solver: str) -> Traj
     )
 
 
-def _energy(what: Problem | Lagrangian) -> Callable[[np.ndarray], np.ndarray] | None:
+def _energy(what: Problem | Lagrangian) -> Callable[[np.ndarray], Any] | None:
     if isinstance(what, Problem):
         return what.energy
     return None if what.potential is None else lambda w: what.energy(NUMPY, w)

@@ -85,7 +85,7 @@ def typed_command(context: click.Context) -> str:
         elif isinstance(parameter, click.Option) and parameter.is_flag:
             words.append(parameter.opts[0] if value else parameter.secondary_opts[0])
         else:
-            for one in value if parameter.multiple else (value,):  # type: ignore[attr-defined]
+            for one in value if parameter.multiple else (value,):
                 words += [parameter.opts[0], str(one)]
     return shlex.join(words)
 

@@ -91,7 +91,7 @@ class Certificate:
 
     def table(self) -> str:
         """Write the modules, the composed rate and the whole's: smallest over the nodes, and at the worst node."""
-        return text_table(self._headers, self._rows())
+        return text_table(self._headers, list(self._rows()))
 
     @property
     def _headers(self) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ class ComposedRate(float):
         composed.scaling = np.asarray(scaling, dtype=float)
         return composed
 
-    def __getnewargs__(self) -> tuple[float, np.ndarray]:
+    def __getnewargs__(self) -> tuple[float, np.ndarray]:  # type: ignore[override]  # __new__ takes one more
         return float(self), self.scaling
 
 

@@ -158,8 +158,8 @@ def check_decay(
     offset = _offset(problem, start, direction, separation, metric)
 
     def integrate(w: np.ndarray, count: int) -> np.ndarray:
-        options = {"horizon": horizon, "steps": count, "metric": metric, "method": method, "progress": progress}
-        return flow(problem, w, **options).weights
+        found = flow(problem, w, horizon=horizon, steps=count, metric=metric, method=method, progress=progress)
+        return found.weights
 
     pair, coarse = (
         np.stack([integrate(start + sign * offset, count) for sign in (0.5, -0.5)]) for count in (steps, steps // 2)

@@ -212,7 +212,7 @@ def _gather(
     each = len(trained) // (len(sizes) * shuffles)
     groups = [trained[i : i + each] for i in range(0, len(trained), each)]
 
-    def a_size(rows: list[list[float]]) -> np.ndarray:
+    def a_size(rows: list[list[Any]]) -> np.ndarray:
         return np.array(rows).reshape(len(sizes), -1)
 
     distances = a_size([[np.linalg.norm(one.weights - base.weights) for one in rest] for base, *rest in groups])

@@ -124,7 +124,8 @@ def _points(problem: Problem, points: Any) -> np.ndarray:
 def _draw(bounds: np.ndarray, samples: int, seed: int) -> np.ndarray:
     if samples < 0:
         raise InputError(f"samples must be >= 0, got {samples}")
-    drawn = np.random.default_rng(seed).uniform(*bounds, size=(samples, bounds.shape[1]))
+    low, high = bounds
+    drawn = np.random.default_rng(seed).uniform(low, high, size=(samples, bounds.shape[1]))
     return np.concatenate([bounds.mean(axis=0, keepdims=True), drawn])
 
 

@@ -45,7 +45,8 @@ def output_factor(problem: Problem, y: np.ndarray) -> np.ndarray:
         factor = _identity(y)
     else:
         # a loss that overrides its curvature is no longer described by the closed form of its parent
-        factor = CLOSED_FORMS.get(type(problem.loss).curvature, lambda y: hessian_factor(problem, y))(y)
+        closed = CLOSED_FORMS.get(type(problem.loss).curvature)
+        factor = hessian_factor(problem, y) if closed is None else closed(y)
     if not np.isfinite(factor).all():
         raise InputError(f"the output metric of module {problem.labels[-1]} is not finite at these outputs")
     return factor

@@ -21,6 +21,8 @@ from actionopt.modules import Chain, Dense, Module, Parallel, Residual
 from actionopt.ops import NUMPY
 from actionopt.problem import Problem
 
+Pull = Callable[..., tuple[list[Rows], np.ndarray]]
+
 
 def pulled_rows(problem: Problem, w: np.ndarray, check: bool = True) -> list[list[Rows]]:
     """Return the rows of K for every module of a problem.
@@ -91,7 +93,7 @@ def pull_rows(
         `K_a = S_a B_a`, sample by sample and in pieces that lie side by side, and `S_{a-1} = S_a A_a`.
     """
     # a subclass with a vjp of its own is no longer what the closed forms below describe
-    method = _STRUCTURED.get(type(module).vjp, _pull_any)
+    method: Pull = _STRUCTURED.get(type(module).vjp, _pull_any)
     return method(module, w, z, out, rows)
 
 
@@ -168,7 +170,7 @@ def _pull_parallel(
     return [leaf for own, _ in pulled for leaf in own], np.concatenate([p for _, p in pulled], axis=-1)
 
 
-_STRUCTURED: dict[Any, Callable[..., tuple[list[Rows], np.ndarray]]] = {
+_STRUCTURED: dict[Any, Pull] = {
     Dense.vjp: _pull_dense,
     Chain.vjp: _pull_chain,
     Residual.vjp: _pull_residual,

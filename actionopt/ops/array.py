@@ -63,7 +63,7 @@ class ArrayOps(Ops):
         return np.swapaxes(a, -1, -2)
 
     def sum(self, z: Array, keepdims: bool = False) -> Array:
-        return np.add.reduce(z, axis=-1, keepdims=keepdims)
+        return np.add.reduce(z, axis=-1, keepdims=keepdims)  # type: ignore[call-overload]  # its stubs lack bool
 
     def repeat_columns(self, z: Array, size: int, keepdims: bool = False) -> Array:
         z = z if keepdims else z[..., None]

@@ -118,7 +118,7 @@ class DualOps(Ops):
         """Return value and tangent of `x`; a constant has no tangent."""
         return (x.value, x.tangent) if isinstance(x, Dual) and x.level == self.level else (x, None)
 
-    def _elementwise(self, function: Callable, derivative: Callable) -> Callable:
+    def _elementwise(self, function: Callable[..., Any], derivative: Callable[..., Any]) -> Callable[..., Any]:
         def apply(x: Any) -> Any:
             value, tangent = self.parts(x)
             out = function(value)
@@ -204,7 +204,7 @@ class DualOps(Ops):
 
 
 # derivative(ops, x, f(x)) of every elementwise function, from the value where that is cheaper
-_DERIVATIVES: dict[str, Callable] = {
+_DERIVATIVES: dict[str, Callable[..., Any]] = {
     "exp": lambda ops, x, y: y,
     "log": lambda ops, x, y: x**-1.0,
     "log1p": lambda ops, x, y: (1.0 + x) ** -1.0,

@@ -320,7 +320,7 @@ class LinearProgram:
         kept = set(self.outputs)
         self.size = len(slots)
         # one step a node: what to call, with which slots, where the result goes, and which slots are then done with
-        self.steps = []
+        self.steps: list[tuple[Any, list[int], int, list[int]]] = []
         for node in nodes:
             slot, sources = slots[node], [slots[source] for source in node.sources]
             dead = [source for source in set(sources) if last[source] == slot and source not in kept]
