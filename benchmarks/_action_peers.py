@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import casadi as ca
 import numpy as np
 from scipy.optimize import minimize
+from scipy.sparse.linalg import LinearOperator, cg
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def casadi_fixed(case: Case, hessian: str = "exact", limit: float = 100.0) -> An
 
 
 def ipopt_options(hessian: str, limit: float) -> dict[str, Any]:
-    options = {"tol": 1e-8, "print_level": 0, "sb": "yes", "max_iter": 3000, "max_wall_time": limit}
+    options = {"tol": 1e-8, "print_level": 0, "sb": "yes", "max_iter": 3000, "max_cpu_time": limit}
     if hessian == "limited-memory":
         options["hessian_approximation"] = "limited-memory"
     return {"ipopt": options, "print_time": False}
@@ -277,7 +279,7 @@ def rockit_fixed(case: Case, limit: float = 100.0) -> Answer:
 
 
 def midpoint_action(case: Case, points: np.ndarray, layerwise: bool = False) -> float:
-    """The midpoint action of points `(N+1, n)`: G dense, its gradient and Jacobians by CasADi, stage by stage.
+    """The midpoint action of points `(N+1, n)`, stage by stage: G and g by CasADi, G^{-1} dense (CG where n is large).
 
     G is the layerwise metric where the end is free or `layerwise` says so, the mass otherwise.
     """
@@ -286,11 +288,13 @@ def midpoint_action(case: Case, points: np.ndarray, layerwise: bool = False) -> 
     for before, after in pairwise(points):
         middle, velocity = 0.5 * (before + after), (after - before) / case.h
         slope = g(middle).full()[:, 0]
-        metric = (
-            case.mass * np.eye(case.size)
-            if product is None
-            else product.map("columns", "serial", case.size, [0], [])(middle, np.eye(case.size)).full()
-        )
-        c = metric @ velocity + slope
-        total += 0.5 * case.h * c @ np.linalg.solve(metric, c)
+        if product is None:
+            c, solve = case.mass * velocity + slope, lambda c: c / case.mass
+        elif case.size <= 300:
+            columns = product.map("columns", "serial", case.size, [0], [])(middle, np.eye(case.size)).full()
+            c, solve = columns @ velocity + slope, partial(np.linalg.solve, columns)
+        else:
+            metric = LinearOperator((case.size,) * 2, lambda u, w=middle: product(w, u).full()[:, 0], dtype=float)
+            c, solve = metric @ velocity + slope, lambda c, metric=metric: cg(metric, c, rtol=1e-12)[0]
+        total += 0.5 * case.h * c @ solve(c)
     return float(total)

@@ -1,7 +1,8 @@
 """The minimum-action solver against what people would write without it: `python -m benchmarks.action`.
 
 Each contestant runs in a child forked from the one process, one at a time and on one BLAS thread, so that it can be
-cut off after `--limit` seconds; build and solve are timed apart, and every answer is judged by the same naive action.
+cut off after `--limit` seconds of CPU time; build and solve are timed apart, and every answer is judged by the same
+naive action.
 Ratios are of CPU seconds, build and solve together, which load on the machine distorts less than the clock's.
 The forward-only contestant is a user's module: the same dense layer, as `forward` alone.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import multiprocessing
+import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -130,7 +132,9 @@ def contest(
         if not answers:
             totals[name] = limit
             report.add(
-                case=case.name, contestant=name, note=memory if isinstance(memory, str) else f"cut off at {limit:g} s"
+                case=case.name,
+                contestant=name,
+                note=memory if isinstance(memory, str) else f"cut off at {limit:g} s of CPU time",
             )
             continue
         answer = answers[-1]
@@ -169,6 +173,7 @@ def in_child(work: Callable[[], Answer], limit: float, repeats: int) -> tuple[li
     here, there = context.Pipe(duplex=False)
 
     def child() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (int(np.ceil(limit)),) * 2)
         answers: list[Answer] = []
         cpu: list[float] = []
         try:
@@ -183,8 +188,11 @@ def in_child(work: Callable[[], Answer], limit: float, repeats: int) -> tuple[li
 
     process = context.Process(target=child, daemon=True)
     process.start()
-    outcome = here.recv() if here.poll(limit) else ([], [], None)
-    process.kill()
+    there.close()
+    try:
+        outcome = here.recv()
+    except EOFError:  # the child was cut off
+        outcome = ([], [], None)
     process.join()
     return outcome
 
@@ -334,7 +342,7 @@ PARTS: dict[str, Callable[[Report, float], None]] = {
 
 @click.command()
 @click.option("--part", "parts", multiple=True, type=click.Choice(list(PARTS)), help="Run these only; all otherwise.")
-@click.option("--limit", default=150.0, show_default=True, help="Seconds after which a contestant is cut off.")
+@click.option("--limit", default=100.0, show_default=True, help="CPU seconds after which a contestant is cut off.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write the JSON here.")
 def main(parts: tuple[str, ...], limit: float, json_path: str | None) -> None:
     """Race the minimum-action solver against CasADi, rockit and SciPy."""
