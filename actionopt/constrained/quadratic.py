@@ -57,7 +57,8 @@ def as_casadi(matrix: Any) -> ca.DM:
     """Return a SciPy sparse matrix as a CasADi one."""
     matrix = matrix.tocsc()
     matrix.sort_indices()
-    sparsity = ca.Sparsity(*matrix.shape, matrix.indptr.tolist(), matrix.indices.tolist())
+    rows, columns = matrix.shape
+    sparsity = ca.Sparsity(rows, columns, matrix.indptr.tolist(), matrix.indices.tolist())
     return ca.DM(sparsity, matrix.data)
 
 

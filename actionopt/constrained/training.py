@@ -102,7 +102,7 @@ class LiftedProgram:
         weights = [ca.MX.sym("w", size) for size in weight_sizes(problem)]
         states = [ca.MX.sym("z", size * problem.samples) for size in state_sizes(problem)]
         inputs, targets = ca.DM(problem.inputs.T), ca.DM(problem.target_array.T)
-        columns = [inputs, *(ca.reshape(z, -1, problem.samples) for z in states)]
+        columns: list[Any] = [inputs, *(ca.reshape(z, -1, problem.samples) for z in states)]
         parts = zip(module_functions(problem, batched=True), columns[:-1], weights, strict=True)
         outputs = [ca.vec(function(before, piece)) for function, before, piece in parts]
         equations = ca.vertcat(*(sign * (out - z) for out, z in zip(outputs, states, strict=True)))
@@ -194,7 +194,7 @@ class Condensed:
 
 def weight_terms(problem: Problem, weights: list[ca.MX], penalty: Penalty | None) -> ca.MX:
     """Return what E and the penalty say of the weights alone."""
-    decay = 0.5 * problem.weight_decay * sum(ca.sumsqr(piece) for piece in weights)
+    decay = 0.5 * problem.weight_decay * sum((ca.sumsqr(piece) for piece in weights), start=ca.MX(0))
     return decay if penalty is None else decay + penalty(weights)
 
 
