@@ -2,9 +2,9 @@
 
     python -m benchmarks.constrained_scale --json out/constrained_scale.json
 
-Times are of whole calls, building included. ipopt and fatrop start from the same weights and must end in the same
-point (weights to 1e-6); both see the same function evaluations, block by block, and ipopt's MUMPS orders by nested
-dissection, the fastest of its orderings here.
+Times are of whole calls, building included; build and solve are given apart. ipopt and fatrop start from the same
+weights and must end in the same point (weights to 1e-6); both see the same function evaluations, block by block, and
+ipopt's MUMPS orders by nested dissection, the fastest of its orderings here.
 """
 
 from __future__ import annotations

@@ -165,7 +165,9 @@ def check_adjoints(
     w = _one_point(problem, problem.initial_weights() if w is None else w)
     with np.errstate(all="ignore"):
         expected = adjoints(problem, w)
-    _check_finite(problem, [*expected.states, *expected.adjoints], ("state", "adjoint"))
+    labels = list(problem.labels)
+    _check_finite("state", labels, expected.states)
+    _check_finite("adjoint", labels[::-1], expected.adjoints[::-1])  # in the order in which they arise
     settings: dict[str, Any] = {
         "solver": solver,
         "tol": tol / _MARGIN,
@@ -208,11 +210,10 @@ def _one_point(problem: Problem, w: Any) -> np.ndarray:
     return w
 
 
-def _check_finite(problem: Problem, arrays: Sequence[np.ndarray], kinds: tuple[str, str]) -> None:
-    for index, array in enumerate(arrays):
+def _check_finite(kind: str, labels: Sequence[str], arrays: Sequence[np.ndarray]) -> None:
+    for label, array in zip(labels, arrays, strict=True):
         if not np.isfinite(array).all():
-            kind, module = kinds[index // len(problem.modules)], problem.labels[index % len(problem.modules)]
-            raise InputError(f"the {kind} of module {module} is not finite at these weights: choose smaller ones")
+            raise InputError(f"the {kind} of module {label} is not finite at these weights: choose smaller ones")
 
 
 def _largest(arrays: Sequence[np.ndarray]) -> float:

@@ -169,5 +169,6 @@ def explained(solver: str) -> Iterator[None]:
 
 
 def _unknown_option(solver: str, name: str) -> InputError:
-    error = unknown_name(f"option of solver {solver!r}", name, [*ca.nlpsol_options(solver), "expand", "jit", solver])
+    listed = ca.nlpsol_options if is_nlp_solver(solver) else ca.conic_options
+    error = unknown_name(f"option of solver {solver!r}", name, [*listed(solver), "expand", "jit", solver])
     return InputError(f"{error}; options of the solver itself go below its name, {{{solver!r}: {{...}}}}")
