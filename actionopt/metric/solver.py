@@ -28,7 +28,8 @@ class Held:
 
     Attributes
     ----------
-    form : str
+    form, size : str, int
+        The form it solved, and of how many unknowns.
     starts : tuple of arrays
         Solutions of the last systems, the latest last.
     factor : Factor or None
@@ -40,6 +41,7 @@ class Held:
     """
 
     form: str
+    size: int
     starts: tuple[np.ndarray, ...]
     factor: Factor | None
     spent: float
@@ -76,7 +78,8 @@ class BlockSolver:
         name = _form(block, solve)
         self.form = FORMS[name](block)
         self.price = factor_cost(block, name)
-        self.held = held if held is not None and held.form == name else None
+        fits = held is not None and (held.form, held.size) == (name, self.form.size)
+        self.held = held if fits else None
         self.starts = self.held.starts if self.held else ()
         self.own: Factor | None = None
         self.spent = 0.0
@@ -127,10 +130,10 @@ class BlockSolver:
         """Return what the solver at the next point of a trajectory takes over."""
         starts = self.starts if self.first is None else (*self.starts, self.first)[-RECALLED:]
         if self.own is not None:
-            return Held(self.form.name, starts, self.own, self.price, 1)
+            return Held(self.form.name, self.form.size, starts, self.own, self.price, 1)
         spent, steps = (self.held.spent, self.held.steps) if self.held else (0.0, 0)
         factor = self.held.factor if self.held else None
-        return Held(self.form.name, starts, factor, spent + self.spent, steps + 1)
+        return Held(self.form.name, self.form.size, starts, factor, spent + self.spent, steps + 1)
 
     @property
     def logdet(self) -> float:

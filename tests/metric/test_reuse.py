@@ -98,3 +98,14 @@ def test_the_same_point_needs_no_iteration_to_speak_of() -> None:
     again = ao.LayerMetric(problem, w, solve="dual", after=first)
     again.solve(problem.gradient(w))
     assert max(solver.iterations for solver in again.solvers) <= 1
+
+
+@pytest.mark.usefixtures("dear")
+def test_another_number_of_samples_starts_afresh() -> None:
+    many, few = make_problem(samples=12, mass=0.01), make_problem(samples=5, mass=0.01)
+    w = many.initial_weights(0)
+    first = ao.LayerMetric(many, w, solve="dual")
+    first.solve(many.gradient(w))
+    second = ao.LayerMetric(few, w, solve="dual", after=first)
+    exact = np.linalg.solve(dense_metric(few, w), few.gradient(w))
+    assert relative(second.solve(few.gradient(w)), exact) < 1e-9

@@ -89,5 +89,5 @@ def make_problem(
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference relative to the largest expected number."""
-    return float(abs(found - expected).max() / abs(expected).max())
+    """Largest difference relative to the largest expected number, or to one where all are zero."""
+    return float(abs(found - expected).max() / (abs(expected).max() or 1.0))
