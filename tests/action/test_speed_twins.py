@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,8 @@ from actionopt.action.scheme import make_scheme
 from actionopt.action.task import ActionTask, make_task
 from actionopt.action.time_laplacian import TimeInverse
 from actionopt.ops import NUMPY, DualOps
+from benchmarks._action_peers import casadi_fixed, casadi_flow, midpoint_action, scipy_fixed, two_layer_stages
+from benchmarks.action import ForwardOnly, make_case, ours, problem, xor_case
 from tests.action.cases import softmax, squared, users, users_metric
 
 
@@ -81,3 +84,29 @@ def test_recorded_products_agree_with_duals(
     stacked = point.product(np.stack([dw, 2.0 * dw]), np.stack([dv, 2.0 * dv]))
     np.testing.assert_allclose(stacked[0], np.stack([force, 2.0 * force]), rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(stacked[1], np.stack([change, 2.0 * change]), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [ao.Dense, ForwardOnly])
+def test_density_agrees_with_one_written_by_hand(kind: type[ao.Module], rng: np.random.Generator) -> None:
+    """The closed form that SciPy minimises in the benchmark: value, force and momentum of a 2-H-1 network."""
+    case = make_case("small", (2, 5, 1), 4, 1.0, fixed=True)
+    w, v = rng.standard_normal((2, 7, case.size))
+    value, force, momentum = two_layer_stages(case)(w, v)
+    point = GradientFlowDensity(problem(case, kind), "euclidean").expand(w, v)
+    np.testing.assert_allclose(point.value, value, rtol=1e-12)
+    np.testing.assert_allclose(point.force, force, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(point.momentum, momentum, rtol=1e-12, atol=1e-13)
+
+
+def test_benchmark_contestants_find_the_same_trajectory() -> None:
+    case = make_case("small", (2, 3, 1), 10, 1.0, fixed=True)
+    reference = ours(case)
+    action = midpoint_action(case, reference.points)
+    for other in (ours(case, ForwardOnly), scipy_fixed(case), casadi_fixed(case)):
+        np.testing.assert_allclose(other.points, reference.points, atol=1e-6)
+        np.testing.assert_allclose(midpoint_action(case, other.points), action, rtol=1e-9)
+
+
+def test_benchmark_flow_agrees_with_casadi() -> None:
+    case = dataclasses.replace(xor_case(), steps=10, horizon=1.0)
+    np.testing.assert_allclose(casadi_flow(case).points, ours(case).points, atol=1e-7)
