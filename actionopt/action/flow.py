@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.action.gradient_flow import GradientFlowDensity
-from actionopt.action.march import march
+from actionopt.action.march import INTERRUPTED, march
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.trajectory import Trajectory
@@ -72,7 +72,8 @@ def flow(
     InputError
         For weights, times or names that cannot be used.
     SolverError
-        If energy or weights stop being finite, or a step's equations are not solved; with the trajectory so far.
+        If energy or weights stop being finite, a step's equations are not solved, or Ctrl-C comes; with the trajectory
+        so far.
     """
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
@@ -118,18 +119,22 @@ def _explicit(
     velocity = flow_velocity(problem, metric)
     advance = {"euler": _euler, "rk4": _rk4}.get(method) or _adaptive(method, max(tol / 10, 1e-13))
     points = [start]
-    for t, h in zip(grid[:-1], np.diff(grid), strict=True):
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                point = advance(velocity, points[-1], h)
-                finite = bool(np.isfinite(point).all()) and bool(np.isfinite(problem.energy(point)))
-            trouble = None if finite else "weights or energy are not finite"
-        except (InputError, SolverError) as error:
-            trouble = str(error)
-        if trouble:
-            return np.array(points), f"{trouble} in the step from t = {t:.4g}", {"iterations": len(points) - 1}
-        points.append(point)
-        tick()
+    try:
+        for t, h in zip(grid[:-1], np.diff(grid), strict=True):
+            trouble = None
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    point = advance(velocity, points[-1], h)
+                    if not (np.isfinite(point).all() and np.isfinite(problem.energy(point))):
+                        trouble = "weights or energy are not finite"
+            except (InputError, SolverError) as error:
+                trouble = str(error)
+            if trouble:
+                return np.array(points), f"{trouble} in the step from t = {t:.4g}", {"iterations": len(points) - 1}
+            points.append(point)
+            tick()
+    except KeyboardInterrupt:
+        return np.array(points), INTERRUPTED, {"iterations": len(points) - 1}
     return np.array(points), None, {"iterations": len(points) - 1}
 
 
@@ -168,24 +173,21 @@ def _finish(
 ) -> Trajectory:
     scheme = make_scheme(scheme_name, grid)
     reached = int(np.searchsorted(scheme.nodes, len(points) - 1, side="right")) - 1
+    if reached < 1 and failure == INTERRUPTED:
+        raise KeyboardInterrupt
     if reached < 1:
         raise SolverError(f"the flow did not take its first step: {failure}. Take more steps or a shorter horizon")
     if reached < len(grid) - 1:
         scheme = make_scheme(scheme_name, grid[: reached + 1])
         points = points[: scheme.nodes[-1] + 1]
-    message = (
-        "the flow reached its horizon"
-        if failure is None
-        else f"the flow stopped at t = {scheme.times[-1]:.4g}: {failure}. Take more steps, a larger mass or an "
-        "implicit method"
-    )
+    status, message = _outcome(failure, float(scheme.times[-1]))
     trajectory = Trajectory.from_points(
         density,
         scheme,
         points,
         energy=density.problem.energy,
         success=failure is None,
-        status="converged" if failure is None else "diverged",
+        status=status,
         message=message,
         stats=stats,
         name=density.problem.name,
@@ -193,3 +195,13 @@ def _finish(
     if failure is not None and throw:
         raise SolverError(message, trajectory)
     return trajectory
+
+
+def _outcome(failure: str | None, time: float) -> tuple[str, str]:
+    """Return status and message of a flow that reached `time`."""
+    if failure is None:
+        return "converged", "the flow reached its horizon"
+    if failure == INTERRUPTED:
+        return INTERRUPTED, f"interrupted at t = {time:.4g}; this is the flow so far. Continue from its last weights"
+    advice = "Take more steps, a larger mass or an implicit method"
+    return "diverged", f"the flow stopped at t = {time:.4g}: {failure}. {advice}"

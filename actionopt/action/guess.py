@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.action.local_model import LocalModel
-from actionopt.action.march import march
+from actionopt.action.march import INTERRUPTED, march
 from actionopt.action.task import ActionTask
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, unknown_name
@@ -62,6 +62,8 @@ def _named(task: ActionTask, guess: str | None) -> np.ndarray:
         marched = march(LocalModel(task.what, task.metric), task.scheme, task.start, tol=1e-11)
         if marched.failure is None:
             return marched.points
+        if marched.failure == INTERRUPTED:
+            raise KeyboardInterrupt
         if guess == "flow":
             raise InputError(f"the flow cannot serve as guess: {marched.failure}. Take more steps or another guess")
     return _line(task)

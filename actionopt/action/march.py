@@ -25,6 +25,7 @@ DENSE_LIMIT = 300  # unknowns of an interval up to which the Jacobian is formed
 SLOW = 0.2  # a Newton step that shrinks the residual by less asks for a new Jacobian
 MAX_ITERATIONS = 60
 ROUNDING = 1e-16
+INTERRUPTED = "interrupted"
 
 Inverse = Callable[[np.ndarray], np.ndarray]
 
@@ -38,7 +39,7 @@ class March:
     points : array (k, n)
         Values at the scheme's points reached, all of them where `failure` is None.
     failure : str or None
-        What stopped it.
+        What stopped it; `INTERRUPTED` for Ctrl-C.
     stats : dict
         `iterations` (Newton steps), `jacobians`.
     """
@@ -69,18 +70,28 @@ def march(
     points = np.tile(start, (len(scheme.points), 1))
     solver = _StageSolver(model, tol)
     slope = np.zeros_like(start)
-    for k in range(intervals):
+
+    def advance(k: int) -> str | None:
+        nonlocal slope
         rows, columns = slice(k * stages, (k + 1) * stages), slice(k * degree, (k + 1) * degree + 1)
         position, velocity = (m[rows, columns].toarray() for m in (scheme.position, scheme.velocity))
         offsets = scheme.points[columns][1:, None] - scheme.points[columns][0]
         first = points[k * degree]
         found = solver.solve(position, velocity, first, first + offsets * slope)
         if found is None:
-            failure = f"the step from t = {scheme.times[k]:.4g} was not solved (residual {solver.residual:.1e})"
-            return March(points[: k * degree + 1], failure, solver.stats)
+            return f"the step from t = {scheme.times[k]:.4g} was not solved (residual {solver.residual:.1e})"
         points[k * degree + 1 : (k + 1) * degree + 1] = found
         slope = velocity[-1] @ points[columns]
         tick()
+        return None
+
+    for k in range(intervals):
+        try:
+            failure = advance(k)
+        except KeyboardInterrupt:
+            failure = INTERRUPTED
+        if failure is not None:
+            return March(points[: k * degree + 1], failure, solver.stats)
     return March(points, None, solver.stats)
 
 

@@ -13,12 +13,10 @@ from actionopt.action.continuation import continue_action
 from actionopt.action.trajectory import Trajectory
 from actionopt.action.waypoints import path_through
 from actionopt.cli.common import emit, problem_command
-from actionopt.cli.points import check_out, parse_point, save, starting_point, trajectory_record
+from actionopt.cli.points import check_out, keep_interrupted, parse_point, save, starting_point, trajectory_record
 from actionopt.errors import InputError
 from actionopt.loading import load_problem
 from actionopt.tables import text_table
-
-INTERRUPTED = 130
 
 
 @problem_command
@@ -76,10 +74,7 @@ def command(
     found = paths[-1]
     emit(as_json, trajectory_record(found), _table(paths))
     if found.status == "interrupted":
-        out = out or Path(f"{path.stem}-interrupted.npz")
-        found.save(out)
-        click.echo(f"actionopt: interrupted; the last path is in {out}: continue from it with --guess {out}", err=True)
-        return INTERRUPTED
+        return keep_interrupted(found, path, out, "continue from it with --guess {}")
     save(found, out, as_json)
     return 0 if found.success else 1
 

@@ -12,7 +12,7 @@ import numpy as np
 from actionopt.action.flow import flow
 from actionopt.action.trajectory import Trajectory
 from actionopt.cli.common import emit, load_modular, problem_command
-from actionopt.cli.points import check_out, save, starting_point, trajectory_record
+from actionopt.cli.points import check_out, keep_interrupted, save, starting_point, trajectory_record
 from actionopt.tables import text_table
 
 ROWS = 20  # nodes that the table shows of a longer flow
@@ -43,7 +43,7 @@ def command(
     """Integrate the Riemannian gradient flow, and show its energy at each step.
 
     Exit status 1: it stopped early, because energy or weights are not finite or a step could not be solved; what was
-    reached is shown and saved.
+    reached is shown and saved. So it is at Ctrl-C, to --out or beside you as NAME-interrupted.npz.
     """
     check_out(out)
     problem = load_modular(path, settings)
@@ -58,6 +58,8 @@ def command(
         throw=False,
     )
     emit(as_json, trajectory_record(trajectory), _table(trajectory))
+    if trajectory.status == "interrupted":
+        return keep_interrupted(trajectory, path, out, "its last weights are a start to continue from")
     save(trajectory, out, as_json)
     return 0 if trajectory.success else 1
 

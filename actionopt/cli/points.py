@@ -75,3 +75,11 @@ def save(trajectory: Trajectory, out: Path | None, as_json: bool) -> None:
         trajectory.save(out)
         if not as_json:
             click.echo(f"saved {out}")
+
+
+def keep_interrupted(trajectory: Trajectory, path: Path, out: Path | None, advice: str) -> int:
+    """Save what Ctrl-C left, say where on standard error, and return the exit status."""
+    out = out or Path(f"{path.stem}-interrupted.npz")
+    trajectory.save(out)
+    click.echo(f"actionopt: interrupted; the last trajectory is in {out}: {advice.format(out)}", err=True)
+    return 130

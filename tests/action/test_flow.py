@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -116,6 +118,40 @@ def test_divergence_is_a_status_and_keeps_what_was_reached() -> None:
     assert np.isfinite(kept.weights).all()
     assert 1 <= len(kept.times) - 1 < 400
     np.testing.assert_array_equal(kept.weights, caught.value.result.weights)
+
+
+@pytest.mark.parametrize("method", ["implicit_midpoint", "gauss2", "rk4"])
+def test_interrupt_is_a_status_and_keeps_what_was_reached(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = iter(range(4))
+
+    @contextmanager
+    def impatient(*_: object) -> Iterator[Callable[[], None]]:
+        def tick() -> None:
+            if next(steps) == 3:
+                raise KeyboardInterrupt
+
+        yield tick
+
+    monkeypatch.setattr("actionopt.action.flow.progress_bar", impatient)
+    problem = squared()
+    kept = ao.flow(problem, horizon=1.0, steps=10, method=method, throw=False)
+    assert (kept.status, kept.success) == ("interrupted", False)
+    assert "this is the flow so far" in kept.message
+    assert 0.3 - 1e-12 <= kept.times[-1] <= 0.4 + 1e-12
+    monkeypatch.undo()
+    whole = ao.flow(problem, horizon=1.0, steps=10, method=method)
+    np.testing.assert_allclose(kept.weights, whole.weights[: len(kept.times)], atol=1e-12)
+
+
+def test_interrupt_before_the_first_step_has_nothing_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("actionopt.action.march._StageSolver.solve", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ao.flow(squared(), horizon=1.0, steps=3)
+    with pytest.raises(KeyboardInterrupt):
+        ao.minimize_action(squared(), squared().initial_weights(), horizon=1.0, steps=3)
 
 
 def test_progress_bar_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,8 +131,8 @@ def test_interrupt_keeps_the_last_path_and_says_where(tmp_path: Path, named: boo
     kept = ao.Trajectory.load(out)
     assert (kept.status, kept.success) == ("interrupted", False)
     assert kept.points.shape == (4001, 2)
-    advice = f"actionopt: interrupted; the last path is in {out if named else out.name}: continue from it with --guess"
-    assert advice in err.decode()
+    place = out if named else out.name
+    assert f"interrupted; the last trajectory is in {place}: continue from it with --guess {place}" in err.decode()
 
 
 @pytest.mark.parametrize(

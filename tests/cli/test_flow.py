@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 import actionopt as ao
 from problems import double_well, xor
 
+ROOT = Path(__file__).parents[2]
 Run = Callable[..., "tuple[int, str, str]"]
 
 
@@ -90,6 +94,28 @@ def test_divergence_is_status_one_and_keeps_what_was_reached(
     loaded = ao.Trajectory.load(out)
     assert not loaded.success
     assert loaded.times[-1] < 5.0
+
+
+def test_interrupt_keeps_what_was_reached_and_says_where(tmp_path: Path) -> None:
+    """A flow of minutes, interrupted after a few steps."""
+    command = [
+        sys.executable, "-c", "from actionopt.cli import main; main()",
+        "flow", str(ROOT / "problems" / "xor.py"), "--horizon", "100", "--steps", "200000", "--progress",
+    ]  # fmt: skip
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        seen = b""
+        while seen.count(b"it/s") < 4:
+            assert process.poll() is None, seen
+            seen += process.stderr.read1(100)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"interrupted at t = " in out
+    assert "interrupted; the last trajectory is in xor-interrupted.npz" in err.decode()
+    kept = ao.Trajectory.load(tmp_path / "xor-interrupted.npz")
+    assert (kept.status, kept.success) == ("interrupted", False)
+    assert 0.0 < kept.times[-1] < 100.0
+    assert kept.action < 1e-20
 
 
 @pytest.mark.parametrize(
