@@ -92,14 +92,17 @@ class AdjointCheck:
         return text_table(_HEADERS, self._rows())
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw |multiplier - adjoint| and |adjoint| of every module, both at their largest, on a log axis."""
+        """Draw |multiplier - adjoint| and |adjoint| of every module, both at their largest, on a log axis.
+
+        What is smaller than 1e-19 of the largest adjoint, zero included, is drawn there.
+        """
         from matplotlib.ticker import MaxNLocator
 
         from actionopt import figures
 
         ax = figures.axes(ax)
         places = np.arange(1, len(self.modules) + 1)
-        tiny = np.finfo(float).tiny
+        tiny = 1e-19 * (max(row.largest for row in self.modules) or 1.0)
         for label, color, values in (
             ("largest |adjoint|", figures.COLORS[0], [row.largest for row in self.modules]),
             ("largest |multiplier - adjoint|", figures.COLORS[1], [row.max_error for row in self.modules]),
