@@ -165,8 +165,6 @@ def _gemm(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
     offset = step.constant(2)
     if offset is not None:
         affine = replace(affine, offset=step.attribute("beta", 1.0) * _offset(step, offset, after))
-    elif len(step.node.input) > 2 and step.node.input[2]:
-        raise step.unsupported("its C must be a constant")
     return (*layers, affine), after
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +270,13 @@ def test_read_networks_pass_every_check_of_the_package(tmp_path: Path) -> None:
             {"s": np.array([5, 5])},
             r"'Reshape V",
         ),
+        ([node("Gemm", "W", "V", "x", out="y")], {"V": np.ones((3, 4))}, r"'Gemm y_node'.*the other a constant matrix"),
+        ([GEMM, node("Less", "h", "b", out="l"), node("Where", "l", "h", "h", out="y")], {}, r"'Where y_node'.*chains"),
+        (
+            [helper.make_node("Split", ["x"], ["p", "q"], num_outputs=2), node("Tanh", "q", out="y")],
+            {},
+            r"further output",
+        ),
         ([node("Gemm", "x", "W", "x", out="y")], {}, r"'Gemm y_node'.*reads chains"),
         ([node("Identity", "x", out="y")], {}, r"no layer, its output is its input"),
         ([node("Relu", "W", out="y")], {}, r"output 'y' does not depend on the input 'x'"),
@@ -326,13 +333,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_the_extra_is_named_where_onnx_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(model([GEMM], CONSTANTS, outputs=("h",)), tmp_path)
-    real = builtins.__import__
-
-    def without_onnx(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.split(".")[0] == "onnx":
-            raise ModuleNotFoundError(f"No module named {name!r}")
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_onnx)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ao.InputError, match=r"pip install 'actionopt\[onnx\]'"):
         ao.Problem.from_onnx(path, X, Y, ao.SquaredError())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,12 @@ def test_weights_handed_out_are_the_callers_own(rng: np.random.Generator) -> Non
     problem.initial_weights()[:] = 0.0
     problem.modules[0].initial_weights(rng)[:] = 0.0
     np.testing.assert_array_equal(problem.unflatten(problem.initial_weights())[0][:FEATURES], estimator.coefs_[0][:, 0])
+
+
+def test_the_extra_is_named_where_scikit_learn_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.neural_network", None)
+    with pytest.raises(ao.InputError, match=r"pip install 'actionopt\[problems\]'"):
+        ao.Problem.from_sklearn(object(), X, Y)
 
 
 X, Y = np.random.default_rng(0).standard_normal((SAMPLES, FEATURES)), np.arange(SAMPLES) % 3
