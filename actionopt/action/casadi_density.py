@@ -1,4 +1,4 @@
-"""The density of a larger problem's gradient flow, evaluated by NumPy at all stages and called from CasADi.
+"""The density of a problem's gradient flow, evaluated by NumPy at all stages and called from CasADi.
 
 Graphs of scalars pay for every weight and sample at every stage, and second derivatives of larger networks written
 that way take minutes. Here the metric is eliminated where it is factorised, in NumPy, on whole trajectories: the
@@ -14,13 +14,16 @@ import casadi as ca
 import numpy as np
 
 from actionopt.action.casadi_stages import StageFunctions
+from actionopt.action.casadi_watch import Interrupt
 from actionopt.action.density import Blocks, Expansion
 from actionopt.action.gradient_flow import GradientFlowDensity, GradientFlowExpansion
 
 STACKED = 4  # how many times the numbers of a block a Hessian product takes at once, as directions: flat from 2 to 8
 
 
-def density_stages(density: GradientFlowDensity, path: StageFunctions, stages: int) -> StageFunctions:
+def density_stages(
+    density: GradientFlowDensity, path: StageFunctions, stages: int, interrupt: Interrupt
+) -> StageFunctions:
     """Return the functions of M stages of a gradient flow.
 
     Parameters
@@ -29,8 +32,10 @@ def density_stages(density: GradientFlowDensity, path: StageFunctions, stages: i
     path : StageFunctions
         Path constraints on `(w, v)`; their own density is zero.
     stages : int
+    interrupt : Interrupt
+        Once it is raised, Hessians fail, so that a plugin without an iteration callback stops too.
     """
-    evaluated = _DensityCalls(density, stages)
+    evaluated = _DensityCalls(density, stages, interrupt)
     xi, scale = ca.MX.sym("xi", path.variables, stages), ca.MX.sym("s", 1, stages)
     mu = ca.MX.sym("mu", path.inequalities, stages)
     dense = ca.Sparsity.dense(path.variables, path.variables)
@@ -59,15 +64,17 @@ class _DensityCalls:
     Solvers ask for the three at one point after the other, so that the last expansion is kept.
     """
 
-    def __init__(self, density: GradientFlowDensity, stages: int) -> None:
+    def __init__(self, density: GradientFlowDensity, stages: int, interrupt: Interrupt) -> None:
         self.density = density
         self._point: np.ndarray | None = None
         self._expansion: Expansion | None = None
         n = density.size
         shape = (2 * n, stages)
         self.slopes = _Evaluated("slopes", [shape], shape, self._evaluate_slopes)
-        self.value = _Valued("density", [shape], (1, stages), self._evaluate_value, self.slopes)
-        self.hessian = _Evaluated("curvature", [shape, (1, stages)], (4 * n * n, stages), self._evaluate_hessian)
+        self.value = _Valued("density", [shape], (1, stages), self._evaluate_value)
+        self.value.slopes = self.slopes
+        curvature = [shape, (1, stages)], (4 * n * n, stages)
+        self.hessian = _Evaluated("curvature", *curvature, self._evaluate_hessian, interrupt)
 
     def _expand(self, xi: np.ndarray) -> Expansion:
         """Expand about the stages `xi (M, 2n)`."""
@@ -119,9 +126,10 @@ class _Evaluated(ca.Callback):
         inputs: list[tuple[int, int]],
         output: tuple[int, int],
         evaluate: Callable[..., np.ndarray],
+        interrupt: Interrupt | None = None,
     ) -> None:
         ca.Callback.__init__(self)
-        self.inputs, self.output, self.evaluate = inputs, output, evaluate
+        self.inputs, self.output, self.evaluate, self.interrupt = inputs, output, evaluate, interrupt
         self.construct(name, {})
 
     def get_n_in(self) -> int:
@@ -140,6 +148,8 @@ class _Evaluated(ca.Callback):
         return True
 
     def eval_buffer(self, arg: Sequence[memoryview], res: Sequence[memoryview]) -> int:
+        if self.interrupt is not None and self.interrupt.raised:
+            return 1
         arrays = [np.frombuffer(a).reshape(shape[::-1]) for a, shape in zip(arg, self.inputs, strict=True)]
         np.frombuffer(res[0]).reshape(self.output[::-1])[:] = self.evaluate(*arrays)
         return 0
@@ -148,16 +158,7 @@ class _Evaluated(ca.Callback):
 class _Valued(_Evaluated):
     """A function of one value a stage, whose slopes are known."""
 
-    def __init__(
-        self,
-        name: str,
-        inputs: list[tuple[int, int]],
-        output: tuple[int, int],
-        evaluate: Callable[..., np.ndarray],
-        slopes: ca.Function,
-    ) -> None:
-        self.slopes = slopes
-        super().__init__(name, inputs, output, evaluate)
+    slopes: ca.Function
 
     def has_reverse(self, directions: int) -> bool:
         return directions == 1

@@ -15,7 +15,7 @@ from actionopt.action.casadi_oracle import PLUGINS, oracle
 from actionopt.action.casadi_stages import StageFunctions
 from actionopt.action.casadi_system import stage_functions
 from actionopt.action.casadi_transcription import Layout, transcribe
-from actionopt.action.casadi_watch import WATCHABLE, Watch
+from actionopt.action.casadi_watch import WATCHABLE, Interrupt, Watch
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.lagrangian_density import LagrangianExpansion
 from actionopt.action.solve_newton import check_guess, make_density
@@ -80,12 +80,15 @@ def solve_casadi(
     check_solver(solver)
     lifted = formulation == "lifted"
     began = time.perf_counter()
-    functions = stage_functions(task, lifted=lifted, differentiable=solver not in PLUGINS)
+    interrupt, watched = Interrupt(), solver in WATCHABLE
+    functions = stage_functions(
+        task, lifted=lifted, differentiable=solver not in PLUGINS, interrupt=None if watched else interrupt
+    )
     action = DiscreteAction(make_density(task), task)
     _check_start(task, action, points)
     layout = Layout(task, functions.variables - 2 * task.size, functions.equalities + functions.inequalities)
     bounds = layout.bounds(functions.inequalities)
-    watch = Watch(layout.size, layout.constraints, tick) if solver in WATCHABLE else None
+    watch = Watch(layout.size, layout.constraints, interrupt, tick) if watched else None
     program = transcribe(layout, functions)
     nlp = NlpSolver(
         program["x"],
@@ -108,15 +111,18 @@ def solve_casadi(
     }
     start = layout.variables(points, _extra_values(task, points, functions, lifted))
     try:
-        with watch.catching() if watch else contextlib.nullcontext():
+        # where nobody would look, CasADi itself raises Ctrl-C
+        with interrupt.catching() if watched or functions.keeps else contextlib.nullcontext():
             found = nlp.solve(start, **bounds)
     except KeyboardInterrupt:
         message = f"{solver}: interrupted, and its last iterate is lost: this is where it started"
         return _finished(action, points, "interrupted", message, stats)
     stats |= {key: value for key, value in found.stats.items() if key != "build_time"}
     stats["multipliers"] = multipliers(layout, functions, found, lifted=lifted)
-    message = found.message + _ADVICE.get(found.status, "")
-    return _finished(action, layout.points(found.x), found.status, message, stats)
+    status, message = found.status, found.message
+    if interrupt.raised and not found.success:
+        status, message = "interrupted", f"{solver}: interrupted; this is the last iterate"
+    return _finished(action, layout.points(found.x), status, message + _ADVICE.get(status, ""), stats)
 
 
 def _check_start(task: ActionTask, action: DiscreteAction, points: np.ndarray) -> None:

@@ -15,6 +15,7 @@ import casadi as ca
 from actionopt.action.casadi_density import density_stages
 from actionopt.action.casadi_flow import FlowStage
 from actionopt.action.casadi_stages import StageFunctions, symbolic_stages
+from actionopt.action.casadi_watch import Interrupt
 from actionopt.action.gradient_flow import GradientFlowDensity
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.task import ActionTask
@@ -22,7 +23,9 @@ from actionopt.errors import InputError
 from actionopt.ops import CASADI
 
 
-def stage_functions(task: ActionTask, *, lifted: bool, differentiable: bool) -> StageFunctions:
+def stage_functions(
+    task: ActionTask, *, lifted: bool, differentiable: bool, interrupt: Interrupt | None = None
+) -> StageFunctions:
     """Return the functions of a task's stages.
 
     Parameters
@@ -32,6 +35,9 @@ def stage_functions(task: ActionTask, *, lifted: bool, differentiable: bool) -> 
         Whether states and adjoints are variables of the stages.
     differentiable : bool
         Whether CasADi must be able to differentiate the functions further, as for a plugin that derives its own.
+
+    interrupt : Interrupt, optional
+        What makes NumPy's Hessians fail, for a plugin that nothing else stops.
 
     Raises
     ------
@@ -56,7 +62,7 @@ def stage_functions(task: ActionTask, *, lifted: bool, differentiable: bool) -> 
         return symbolic_stages(variables, graph.density, graph.equalities, _path(task, graph.w, graph.v), stages)
     w, v = ca.SX.sym("w", task.size), ca.SX.sym("v", task.size)
     path = symbolic_stages(ca.vertcat(w, v), ca.SX(0), [], _path(task, w, v), stages)
-    return density_stages(GradientFlowDensity(what, task.metric), path, stages)
+    return density_stages(GradientFlowDensity(what, task.metric), path, stages, interrupt or Interrupt())
 
 
 def _path(task: ActionTask, w: ca.SX, v: ca.SX) -> list[ca.SX]:

@@ -14,6 +14,36 @@ import casadi as ca
 WATCHABLE = ("ipopt", "sqpmethod", "feasiblesqpmethod")  # plugins that call back after each iteration
 
 
+class Interrupt:
+    """Whether somebody pressed Ctrl-C: whoever evaluates or watches on a solver's behalf looks here.
+
+    Attributes
+    ----------
+    raised : bool
+    """
+
+    def __init__(self) -> None:
+        self.raised = False
+
+    @contextmanager
+    def catching(self) -> Iterator[None]:
+        """Take Ctrl-C as the wish to stop soon; a second one is raised as usual."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(number: int, frame: FrameType | None) -> Any:
+            if self.raised:
+                raise KeyboardInterrupt
+            self.raised = True
+
+        before = signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
 class Watch(ca.Callback):
     """CasADi's iteration callback: reports, and asks the solver to stop after Ctrl-C.
 
@@ -21,16 +51,17 @@ class Watch(ca.Callback):
     ----------
     variables, constraints : int
         Sizes of the program.
+    interrupt : Interrupt
     tick : callable
         Called after each iteration with a short note.
     """
 
-    def __init__(self, variables: int, constraints: int, tick: Callable[..., None]) -> None:
+    def __init__(self, variables: int, constraints: int, interrupt: Interrupt, tick: Callable[..., None]) -> None:
         ca.Callback.__init__(self)
         sizes = {"x": variables, "f": 1, "g": constraints, "lam_x": variables, "lam_g": constraints, "lam_p": 0}
         self.sizes = [sizes[name] for name in ca.nlpsol_out()]
+        self.interrupt = interrupt
         self.tick = tick
-        self.interrupted = False
         self.construct("watch", {})
 
     def get_n_in(self) -> int:
@@ -44,22 +75,4 @@ class Watch(ca.Callback):
 
     def eval(self, arg: Sequence[ca.DM]) -> list[int]:
         self.tick(f"S = {float(arg[ca.nlpsol_out().index('f')]):.6g}")
-        return [int(self.interrupted)]
-
-    @contextmanager
-    def catching(self) -> Iterator[None]:
-        """Take Ctrl-C as the wish to stop after this iteration; a second one is raised as usual."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def stop(number: int, frame: FrameType | None) -> Any:
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
-
-        before = signal.signal(signal.SIGINT, stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+        return [int(self.interrupt.raised)]

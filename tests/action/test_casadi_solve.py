@@ -11,6 +11,8 @@ import pytest
 from scipy.optimize import Bounds, NonlinearConstraint, lsq_linear, minimize
 
 import actionopt as ao
+from actionopt.action import casadi_density
+from actionopt.action.casadi_density import stage_hessians
 from actionopt.action.casadi_solve import solve_casadi
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.guess import first_guess
@@ -349,6 +351,25 @@ def test_ctrl_c_keeps_the_last_iterate() -> None:
     assert 3 <= len(notes) <= 4
     assert abs(found.points - first_guess(task, "line")).max() > 1e-3
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_stops_fatrop_where_it_evaluates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no iteration callback: the Hessian after Ctrl-C fails."""
+    calls = []
+
+    def interrupted(*arguments: Any) -> np.ndarray:
+        calls.append(arguments)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return stage_hessians(*arguments)
+
+    monkeypatch.setattr(casadi_density, "stage_hessians", interrupted)
+    task = fixed_task(squared())
+    found = casadi(task, "fatrop", tol=1e-12)
+    assert found.status == "interrupted"
+    assert len(calls) == 2
+    assert np.isfinite(found.points).all()
+    assert abs(found.points - first_guess(task, "line")).max() > 1e-3
 
 
 def test_options_reach_the_plugin() -> None:
