@@ -58,6 +58,8 @@ def continue_action(
     SolverError
         If the last path is not stationary; its `result` is that path.
     """
+    if "times" in options or "horizon" in options:
+        raise InputError("continue_action takes horizons= and steps=, not times= or horizon=")
     horizons = [float(horizon) for horizon in np.atleast_1d(horizons)]
     counts: list[Any] = [steps] * len(horizons) if np.ndim(steps) == 0 else list(cast(Sequence[int], steps))
     if not horizons or len(counts) != len(horizons):

@@ -115,7 +115,7 @@ def _table(paths: list[Trajectory]) -> str:
         ("highest energy", None if found.energy is None else found.energy.max()),
         ("Hamiltonian, mean", found.hamiltonian.mean()),
         ("Hamiltonian, spread", np.ptp(found.hamiltonian)),
-        ("largest gradient entry", found.stats.get("gradient_norm")),
+        *_residuals(found.stats),
         ("build, seconds", found.stats.get("build_time")),
         ("solve, seconds", found.stats.get("solve_time")),
     ]
@@ -130,3 +130,10 @@ def _table(paths: list[Trajectory]) -> str:
         found.message,
     ]
     return "\n".join(lines)
+
+
+def _residuals(stats: dict[str, Any]) -> list[tuple[str, float | None]]:
+    """Residuals of the program, or of the plain minimum where the solver knows no constraints."""
+    if "stationarity" in stats:
+        return [(name, stats.get(name)) for name in ("stationarity", "infeasibility", "complementarity")]
+    return [("largest gradient entry", stats.get("gradient_norm"))]

@@ -37,7 +37,7 @@ def test_the_grid_is_refined_at_one_horizon() -> None:
 def test_continuation_needs_fewer_steps_than_a_straight_line() -> None:
     """A horizon over which it hardly matters when the path leaves."""
     problem, points = mueller_brown.build(), mueller_brown.POINTS
-    ends, options = (points["middle minimum"], points["right minimum"]), {"steps": 60, "scheme": "gauss2"}
+    ends, options = (points["middle minimum"], points["right minimum"]), {"steps": 40, "scheme": "gauss2"}
     direct = ao.minimize_action(problem, *ends, horizon=0.04, **options)
     paths = ao.continue_action(problem, *ends, horizons=(0.01, 0.02, 0.03, 0.04), **options)
     assert paths[-1].action == pytest.approx(direct.action, rel=1e-6)
@@ -72,6 +72,8 @@ def test_wrong_sequences() -> None:
         ao.continue_action(double_well.build(), -1.0, 0.0, horizons=(1, 2), steps=(10, 20, 30))
     with pytest.raises(ao.InputError, match="one number of steps, or one for each horizon"):
         ao.continue_action(double_well.build(), -1.0, 0.0, horizons=())
+    with pytest.raises(ao.InputError, match="not times= or horizon="):
+        ao.continue_action(double_well.build(), -1.0, 0.0, horizons=(1, 2), times=[0.0, 1.0])
     with pytest.raises(ao.InputError, match="horizon must be a positive, finite number"):
         ao.continue_action(double_well.build(), -1.0, 0.0, horizons=(1, -2), steps=5)
 

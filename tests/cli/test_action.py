@@ -171,6 +171,25 @@ def test_wrong_options(run: Run, options: list[str], message: str) -> None:
     assert err.count("\n") == 1
 
 
+def test_path_constraints_of_a_file(run: Run, problem_file: Callable[[str], Path]) -> None:
+    """Around a disc of radius 1/2: two tangents and an arc, of length sqrt(3) + pi/6 in all."""
+    path = problem_file(
+        "def build():\n"
+        "    def wall(ops, w, v):\n"
+        "        x, y = ops.columns(w)\n"
+        "        return 0.25 - (x - 1) ** 2 - y**2\n"
+        "    return ao.Lagrangian(2, lambda ops, w, v: 0.5 * ops.sum(v * v), constraint=wall)\n"
+    )
+    command = ("action", path, "--horizon", 1, "--start", "0,0", "--end", "2,0", "--through", "1,0.8", "--steps", 80)
+    status, out, _ = run(*command)
+    assert status == 0
+    assert "solver ipopt" in out
+    assert "infeasibility" in out
+    row = next(line for line in out.splitlines() if line.endswith("converged")).split()
+    assert float(row[1]) == pytest.approx(0.5 * (np.sqrt(3) + np.pi / 6) ** 2, rel=1e-3)
+    assert run(*command, "--solver", "newton").status == 2
+
+
 def test_casadi_solvers_show_progress(run: Run) -> None:
     done = run("action", *QUADRATIC, "--steps", 20, "--solver", "ipopt", "--progress", "--json")
     assert "action (ipopt)" in done.err
