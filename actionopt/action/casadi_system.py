@@ -22,6 +22,8 @@ from actionopt.action.task import ActionTask
 from actionopt.errors import InputError
 from actionopt.ops import CASADI
 
+HESSIAN_LIMIT = 100_000_000  # numbers in all stages' dense Hessians, of which solvers keep several copies
+
 
 def stage_functions(
     task: ActionTask, *, lifted: bool, differentiable: bool, interrupt: Interrupt | None = None
@@ -42,7 +44,8 @@ def stage_functions(
     Raises
     ------
     InputError
-        If a Lagrangian is to be lifted, or a formula cannot be evaluated on CasADi symbols.
+        If a Lagrangian is to be lifted, a formula cannot be evaluated on CasADi symbols, or dense Hessians of the
+        stages would not fit in memory.
     """
     stages, what = len(task.scheme.stages), task.what
     if isinstance(what, Lagrangian):
@@ -60,6 +63,12 @@ def stage_functions(
         graph = FlowStage(what, task.metric, lifted)
         variables = ca.vertcat(graph.w, graph.v, graph.extra)
         return symbolic_stages(variables, graph.density, graph.equalities, _path(task, graph.w, graph.v), stages)
+    numbers = stages * (2 * task.size) ** 2
+    if numbers > HESSIAN_LIMIT:
+        raise InputError(
+            f"CasADi's solvers form the Hessian of every stage: with {task.size} weights at {stages} stages that is "
+            f'{8e-9 * numbers:.1f} GB, several times over. Use solver="newton", which never forms it, or fewer steps'
+        )
     w, v = ca.SX.sym("w", task.size), ca.SX.sym("v", task.size)
     path = symbolic_stages(ca.vertcat(w, v), ca.SX(0), [], _path(task, w, v), stages)
     return density_stages(GradientFlowDensity(what, task.metric), path, stages, interrupt or Interrupt())

@@ -387,6 +387,12 @@ def test_refusals() -> None:
         casadi(task, formulation="lifted")
 
 
+def test_hessians_that_do_not_fit_are_refused_at_once() -> None:
+    problem = ao.Problem([ao.Dense(2, 250, "tanh"), ao.Dense(250, 1)], [[1.0, 2.0]], [[0.0]], ao.SquaredError())
+    with pytest.raises(ao.InputError, match=r'1001 weights at 100 stages that is 3\.2 GB.*solver="newton"'):
+        ao.minimize_action(problem, problem.initial_weights(0), horizon=1.0, steps=100, solver="ipopt", guess="line")
+
+
 def one(value: Any, **options: Any) -> ActionTask:
     scheme = make_scheme("midpoint", make_grid(1.0, 4))
     return make_task(ao.Lagrangian(1, value, name="odd", **options), [0.0], [1.0], scheme)
