@@ -19,7 +19,7 @@ from actionopt.errors import unknown_name
 from actionopt.metric.batched import METRICS
 from actionopt.metric.output import output_product
 from actionopt.modules.derived import pull_back
-from actionopt.ops import DualOps, Linear, Ops
+from actionopt.ops import DualOps, Linear, Ops, duals_over
 from actionopt.ops.base import Array
 from actionopt.ops.linear import plain
 from actionopt.problem import Problem
@@ -99,7 +99,7 @@ class LocalModel:
 
     def _push(self, ops: Ops, w: Array, u: Array) -> tuple[DualOps, list[Array], list[Array]]:
         """Push the tangents of u forward: the duals' namespace, weights a module and states, as duals."""
-        jets = DualOps(ops)
+        jets = duals_over(ops)
         if self._masks is not None:
             w, u = self._stacked(ops, w, u, self._masks)
         pairs = zip(split_weights(self.problem, ops, w), split_weights(self.problem, ops, u), strict=True)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from actionopt.ops import DualOps, LinearOps, Ops
+from actionopt.ops import DualOps, Ops
 from actionopt.ops.base import Array
-from actionopt.ops.linear import lengths_of, plain
+from actionopt.ops.linear import lengths_of, plain, recording
 
 
 def pull_back(
@@ -43,8 +43,7 @@ def pull_back(
     -------
     list of arrays of `ops`, one an input
     """
-    linear = LinearOps(ops)
-    duals = DualOps(linear)
+    linear, duals = recording(ops)
     variables = [linear.variable(lengths_of(x)[-rank:]) for x, rank in zip(inputs, ranks, strict=True)]
     pairs = zip(inputs, variables, strict=True)
     value, tangent = duals.parts(forward(duals, *[duals.dual(x, variable) for x, variable in pairs]))

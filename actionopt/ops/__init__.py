@@ -8,7 +8,19 @@ trajectory, a stack of tangents). On the CasADi side there is one sample and the
 from actionopt.ops.array import NUMPY, ArrayOps
 from actionopt.ops.base import Ops
 from actionopt.ops.casadi import CASADI, CasadiOps
-from actionopt.ops.dual import Dual, DualOps
+from actionopt.ops.dual import Dual, DualOps, duals_over
 from actionopt.ops.linear import Linear, LinearOps, LinearProgram
 
-__all__ = ["CASADI", "NUMPY", "ArrayOps", "CasadiOps", "Dual", "DualOps", "Linear", "LinearOps", "LinearProgram", "Ops"]
+__all__ = [
+    "CASADI",
+    "NUMPY",
+    "ArrayOps",
+    "CasadiOps",
+    "Dual",
+    "DualOps",
+    "Linear",
+    "LinearOps",
+    "LinearProgram",
+    "Ops",
+    "duals_over",
+]

@@ -8,6 +8,7 @@ Tangents may carry extra leading axes: a stack of directions then shares one val
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,12 @@ class DualOps(Ops):
             return self.dual(p, None)
         weighted = p * tangent
         return self.dual(p, weighted - p * self.inner.sum(weighted, keepdims=True))
+
+
+@cache
+def duals_over(inner: Ops) -> DualOps:
+    """Return the duals over a namespace; they are without state, so one of each is enough."""
+    return DualOps(inner)
 
 
 # derivative(ops, x, f(x)) of every elementwise function, from the value where that is cheaper

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import count
 from operator import add, attrgetter, sub
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.ops.base import ELEMENTWISE, Array, Ops
-from actionopt.ops.dual import Dual
+from actionopt.ops.dual import Dual, DualOps, duals_over
 
 _clock = count()  # nodes are numbered as they are recorded: sources come before what is made of them
 
@@ -377,9 +378,11 @@ def plain(x: Any) -> Any:
 
 def lengths_of(x: Any) -> Lengths:
     """Lengths of the last two axes, one where they are missing."""
+    while type(x) is Dual:
+        x = x.value
     if isinstance(x, Linear):
         return x.lengths
-    shape = np.shape(plain(x))
+    shape = np.shape(x)
     return shape[-2:] if len(shape) > 1 else (1, 1, *shape)[-2:]
 
 
@@ -389,3 +392,10 @@ def _broadcast(own: Lengths, other: Lengths) -> Lengths:
         return own
     other = other[-len(own) :]
     return tuple(b if a == 1 else a for a, b in zip(own, other, strict=True))
+
+
+@cache
+def recording(inner: Ops) -> tuple[LinearOps, DualOps]:
+    """Return the namespace that records over `inner`, and the duals over it; both are without state."""
+    linear = LinearOps(inner)
+    return linear, duals_over(linear)
