@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from actionopt.errors import InputError
-from actionopt.nlp import NlpSolver, Stages, installed_solvers
+from actionopt.nlp import Derivatives, NlpSolver, Stages, installed_solvers, solve_qp
 
 SOLVERS = ["ipopt", "fatrop", "sqpmethod", "uno", "alpaqa", "blocksqp", "qrsqp"]
 
@@ -163,3 +163,49 @@ def test_formula_that_is_not_finite_says_so(solver: str, capfd: pytest.CaptureFi
     assert solution.status == "not finite"
     assert "start elsewhere" in solution.message
     assert capfd.readouterr().out == ""
+
+
+def quadratic_program() -> tuple[ca.DM, ca.DM, ca.DM]:
+    """Return H, q, A of: minimise `x^2/2 + y^2 - x` subject to `x = y`; x = y = 1/3, multiplier 2/3."""
+    return ca.DM(ca.diag(ca.DM([1.0, 2.0]))), ca.DM([-1.0, 0.0]), ca.DM([[1.0, -1.0]])
+
+
+@pytest.mark.parametrize("solver", ["qrqp", "osqp", "qpoases", "ipqp"])
+def test_quadratic_programs(solver: str, capfd: pytest.CaptureFixture[str]) -> None:
+    solution = solve_qp(*quadratic_program(), solver=solver)
+    assert solution.success, solution.message
+    np.testing.assert_allclose(solution.x, [1 / 3, 1 / 3], atol=1e-7)
+    np.testing.assert_allclose(solution.lam_g, [2 / 3], atol=1e-7)
+    assert solution.stats["solver"] == solver
+    if solver != "qpoases":  # a banner once a process
+        assert capfd.readouterr().out == ""
+
+
+def test_quadratic_program_that_is_not_solved_says_so() -> None:
+    solution = solve_qp(*quadratic_program(), solver="osqp", options={"osqp": {"max_iter": 1}})
+    assert not solution.success
+    assert solution.status == "stopped"
+    assert "try another solver" in solution.message
+
+
+def test_unknown_qp_solver_names_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"unknown QP solver 'qrpq'; did you mean 'qrqp'\? Known: .*osqp"):
+        solve_qp(*quadratic_program(), solver="qrpq")
+    with pytest.raises(InputError, match="unknown option of solver 'osqp' 'tool'"):
+        solve_qp(*quadratic_program(), solver="osqp", options={"tool": 1})
+
+
+def test_given_derivatives_are_used() -> None:
+    x, p = ca.MX.sym("x", 2), ca.MX.sym("p", 0)
+    lam_f, lam_g = ca.MX.sym("lam_f"), ca.MX.sym("lam_g")
+    f, g = (ca.exp(x[0]) - 2) ** 2 + (ca.exp(2 * x[1]) - 0.5) ** 2, ca.sum1(x) - 1.0
+    jacobian = ca.MX(ca.DM.ones(1, 2))
+    own = NlpSolver(x, f, g, p, tol=1e-8).solve([0.9, 0.1])
+    # a cruder Hessian changes the iterates, which shows that it is taken, and not the answer
+    for solver in ("ipopt", "sqpmethod", "uno"):
+        crude = Derivatives(jacobian, lam_f * 30 * ca.MX.eye(2), lam_f, lam_g)
+        solution = NlpSolver(x, f, g, p, solver=solver, derivatives=crude, options=None).solve([0.9, 0.1])
+        assert solution.success, solution.message
+        np.testing.assert_allclose(solution.x, own.x, atol=1e-6)
+        np.testing.assert_allclose(solution.lam_g, own.lam_g, atol=1e-5)
+        assert solution.stats["iterations"] > own.stats["iterations"]

@@ -1,0 +1,30 @@
+"""The benchmarks of the constrained problem run at small size, and what they compare agrees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from benchmarks import constrained_scale, derived_products
+
+
+def test_scale(tmp_path: Path) -> None:
+    path = tmp_path / "scale.json"
+    arguments = ["--repeats", "1", "--samples", "5", "--depth", "3", "--depths", "2,3", "--json", str(path)]
+    result = CliRunner().invoke(constrained_scale.main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "train depth 3" in result.output
+    record = json.loads(path.read_text())
+    assert len(record["rows"]) == 2 * len(constrained_scale.CONTESTANTS) + 2
+    assert all(row["iterations"] == record["rows"][0]["iterations"] for row in record["rows"][:3])
+    assert record["rows"][-1]["relative error"] <= 1e-10
+    assert record["findings"]["fatrop, solve: exponent of depth"] is not None
+
+
+def test_derived_products(tmp_path: Path) -> None:
+    path = tmp_path / "products.json"
+    result = CliRunner().invoke(derived_products.main, ["--samples", "5", "--repeats", "1", "--json", str(path)])
+    assert result.exit_code == 0, result.output
+    assert [row["size"] for row in json.loads(path.read_text())["rows"]] == [4, 16, 64]
