@@ -70,7 +70,7 @@ class Decay:
 
     @property
     def status(self) -> str:
-        """ "holds" or "violated"."""
+        """The verdict: "holds" or "violated"."""
         return "holds" if self.ok else "violated"
 
     @property
@@ -146,7 +146,7 @@ def check_decay(
     Raises
     ------
     InputError
-        For input that `flow` or `contraction_rate` cannot use.
+        For input that `flow` or `contraction_rate` cannot use, or where rounding hides the distance at once.
     SolverError
         If a flow stops early.
     """
@@ -189,7 +189,8 @@ def _compare(
     middle, coarse_middle = pair.mean(axis=0), coarse.mean(axis=0)
     distances = _length(problem, middle, pair[0] - pair[1], metric)
     coarse_distances = _length(problem, coarse_middle, coarse[0] - coarse[1], metric)
-    rounding = np.finfo(float).eps * (1.0 + _length(problem, middle, middle, metric)) / distances
+    with np.errstate(divide="ignore"):
+        rounding = np.finfo(float).eps * (1.0 + _length(problem, middle, middle, metric)) / distances
     kept = _visible(rounding)
     rates = rates_along(problem, middle[:kept], metric=metric)
     integral = _integral(times[:kept], rates)
@@ -203,9 +204,21 @@ def _compare(
 
 
 def _visible(rounding: np.ndarray) -> int:
-    """Count the nodes, an odd number, before rounding hides the distance."""
+    """Count the nodes, an odd number, before rounding hides the distance.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than three.
+    """
     hidden = rounding * LOST > HIDDEN
-    return int(hidden.argmax() - 1) // 2 * 2 + 1 if hidden.any() else len(rounding)
+    kept = int(hidden.argmax() - 1) // 2 * 2 + 1 if hidden.any() else len(rounding)
+    if kept < 3:
+        raise InputError(
+            "rounding hides the distance of the two solutions within two steps: take a larger separation, or shorter "
+            "steps where they contract fast"
+        )
+    return kept
 
 
 def _integral(times: np.ndarray, rates: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,11 +194,21 @@ def _run(tasks: list[_Training], executor: Executor | None) -> Iterable[_Trained
         return
     try:
         yield from executor.map(_call, tasks)
-    except (pickle.PicklingError, AttributeError, TypeError, ImportError) as error:
+    except (BrokenExecutor, pickle.PicklingError, AttributeError, TypeError, ImportError) as error:
+        if _travels(tasks[0].source) and not isinstance(error, BrokenExecutor):
+            raise
         raise InputError(
-            f"the problem cannot travel to the executor ({error}). Pass a callable that builds it there, such as "
+            f"the problem did not travel to the executor ({error}). Pass a callable that builds it there, such as "
             "functools.partial(ao.load_problem, 'problems/xor.py'), and keep formulas out of lambdas"
         ) from error
+
+
+def _travels(source: Source) -> bool:
+    try:
+        pickle.loads(pickle.dumps(source))
+    except Exception:
+        return False
+    return True
 
 
 def _call(task: _Training) -> _Trained:

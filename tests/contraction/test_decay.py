@@ -113,6 +113,8 @@ def test_plot_and_words() -> None:
         ({"separation": 0.0}, "separation must be positive"),
         ({"direction": [0.0, 0.0]}, "direction must not be zero"),
         ({"direction": [1.0]}, "direction must have length 2"),
+        ({"separation": 1e-14}, "rounding hides the distance"),
+        ({"horizon": 1e3, "method": "DOP853"}, "shorter steps where they contract fast"),
         ({"metric": "round"}, "unknown metric 'round'"),
         ({"w0": [1.0]}, "w0 must have length 2"),
     ],

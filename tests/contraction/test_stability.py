@@ -123,6 +123,23 @@ def test_a_problem_that_cannot_travel_says_what_to_do() -> None:
         ao.measure_stability(problem, horizon=0.1, steps=2, sizes=2, replacements=1, executor=executor)
 
 
+class OnceOnly:
+    """Builds the problem once, and then fails as a formula might."""
+
+    built = 0
+
+    def __call__(self) -> ao.Problem:
+        self.built += 1
+        if self.built > 1:
+            raise TypeError("a mistake in the file")
+        return ridge(samples=5)
+
+
+def test_an_error_of_the_problem_is_no_error_of_travel() -> None:
+    with ThreadPoolExecutor(1) as executor, pytest.raises(TypeError, match="a mistake in the file"):
+        ao.measure_stability(OnceOnly(), horizon=0.1, steps=2, sizes=2, replacements=1, executor=executor)
+
+
 def test_subset_keeps_everything_else() -> None:
     problem = ao.load_problem("problems/iris.py", samples=12)
     part = subset(problem, np.array([3, 5, 5]))
