@@ -26,7 +26,7 @@ def draw_spectrum(metric: LayerMetric, ax: Any = None) -> Any:
     blocks = [block for block in metric.blocks if block.rank]
     for block, color in zip(blocks, cycle(figures.COLORS)):
         values = spectrum(block)
-        ax.semilogy(np.arange(1, len(values) + 1), values, color=color, label=block.label)
+        ax.loglog(np.arange(1, len(values) + 1), values, color=color, label=block.label)
     ax.set_xlabel("index")
     ax.set_ylabel("eigenvalue of the metric over the mass")
     if blocks:
