@@ -252,7 +252,10 @@ class Trajectory:
         return cls(**read_trajectory(path))
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the weights over time into `ax`, or a new figure; `plots/trajectory.py` draws the whole picture."""
+        """Draw the weights over time into `ax`, or a new figure; of many, the hundred that move most.
+
+        `plots/trajectory.py` draws the whole picture.
+        """
         from actionopt import figures
 
         ax = figures.axes(ax)
@@ -261,8 +264,8 @@ class Trajectory:
             label = f"$w_{{{index + 1}}}$" if few else None
             ax.plot(self.times, self.weights[:, index], label=label, lw=1.5 if few else 0.8, alpha=1.0 if few else 0.7)
         ax.set_xlabel("time")
-        count = f"{len(shown)} of {self.size} weights, which move most" if len(shown) < self.size else None
-        ax.set_ylabel("weights" if few else count or f"{self.size} weights")
+        some = f"weights ({len(shown)} of {self.size})" if len(shown) < self.size else f"{self.size} weights"
+        ax.set_ylabel("weights" if few else some)
         if few and self.size > 1:
             ax.legend()
         return ax

@@ -69,7 +69,7 @@ def test_of_many_weights_those_that_move_most_are_drawn() -> None:
     )
     start = np.linspace(0.0, 1.0, 130)
     found = ao.flow(problem, start, horizon=1.0, steps=3)
-    ax = panels(found)["100 of 130 weights, which move most"]
+    ax = panels(found)["weights (100 of 130)"]
     assert [line.get_ydata()[0] for line in ax.lines] == pytest.approx(start[30:])
 
 
