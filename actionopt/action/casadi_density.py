@@ -81,8 +81,7 @@ class _DensityCalls:
         if self._expansion is None or self._point is None or not np.array_equal(xi, self._point):
             n = self.density.size
             self._point = xi.copy()
-            with np.errstate(all="ignore"):
-                self._expansion = self.density.expand_blocks(self._point[:, :n], self._point[:, n:])
+            self._expansion = self.density.expand_blocks(self._point[:, :n], self._point[:, n:])
         return self._expansion
 
     def _evaluate_value(self, xi: np.ndarray) -> np.ndarray:
@@ -94,9 +93,10 @@ class _DensityCalls:
 
     def _evaluate_hessian(self, xi: np.ndarray, scale: np.ndarray) -> np.ndarray:
         expansion = self._expand(xi)
-        parts = expansion.parts if isinstance(expansion, Blocks) else [expansion]
-        blocks: np.ndarray = np.concatenate([stage_hessians(part, self.density.block) for part in parts])  # type: ignore[arg-type]
-        return (blocks * scale[:, :, None]).reshape(len(xi), -1)
+        parts: list[Any] = expansion.parts if isinstance(expansion, Blocks) else [expansion]
+        hessians = np.concatenate([stage_hessians(part, self.density.block) for part in parts])
+        hessians *= scale[:, :, None]
+        return hessians.reshape(len(xi), -1)
 
 
 def stage_hessians(expansion: GradientFlowExpansion, block: int) -> np.ndarray:
@@ -151,7 +151,8 @@ class _Evaluated(ca.Callback):
         if self.interrupt is not None and self.interrupt.raised:
             return 1
         arrays = [np.frombuffer(a).reshape(shape[::-1]) for a, shape in zip(arg, self.inputs, strict=True)]
-        np.frombuffer(res[0]).reshape(self.output[::-1])[:] = self.evaluate(*arrays)
+        with np.errstate(all="ignore"):  # a solver rejects a trial that overflows
+            np.frombuffer(res[0]).reshape(self.output[::-1])[:] = self.evaluate(*arrays)
         return 0
 
 

@@ -78,29 +78,21 @@ def solve_casadi(
         without constraints that could bound it, not convex in v there.
     """
     check_solver(solver)
-    lifted = formulation == "lifted"
     began = time.perf_counter()
-    interrupt, watched = Interrupt(), solver in WATCHABLE
+    interrupt, lifted = Interrupt(), formulation == "lifted"
     functions = stage_functions(
-        task, lifted=lifted, differentiable=solver not in PLUGINS, interrupt=None if watched else interrupt
+        task,
+        lifted=lifted,
+        differentiable=solver not in PLUGINS,
+        interrupt=None if solver in WATCHABLE else interrupt,
     )
     action = DiscreteAction(make_density(task), task)
     _check_start(task, action, points)
     layout = Layout(task, functions.variables - 2 * task.size, functions.equalities + functions.inequalities)
     bounds = layout.bounds(functions.inequalities)
-    watch = Watch(layout.size, layout.constraints, interrupt, tick) if watched else None
-    program = transcribe(layout, functions)
-    nlp = NlpSolver(
-        program["x"],
-        program["f"],
-        program["g"],
-        solver=solver,
-        tol=tol,
-        max_iterations=max_iterations,
-        options=_options(options, {"cache": oracle(program, solver), "iteration_callback": watch}),
-        equality=bounds["lbg"] == bounds["ubg"],
-        stages=layout.stages,
-    )
+    watch = Watch(layout.size, layout.constraints, interrupt, tick) if solver in WATCHABLE else None
+    limits = {"tol": tol, "max_iterations": max_iterations}
+    nlp = _nlp(layout, functions, solver, watch, equality=bounds["lbg"] == bounds["ubg"], options=options, **limits)
     stats: dict[str, Any] = {
         "formulation": formulation,
         "variables": layout.size,
@@ -112,7 +104,7 @@ def solve_casadi(
     start = layout.variables(points, _extra_values(task, points, functions, lifted))
     try:
         # where nobody would look, CasADi itself raises Ctrl-C
-        with interrupt.catching() if watched or functions.keeps else contextlib.nullcontext():
+        with interrupt.catching() if watch or functions.keeps else contextlib.nullcontext():
             found = nlp.solve(start, **bounds)
     except KeyboardInterrupt:
         message = f"{solver}: interrupted, and its last iterate is lost: this is where it started"
@@ -123,6 +115,31 @@ def solve_casadi(
     if interrupt.raised and not found.success:
         status, message = "interrupted", f"{solver}: interrupted; this is the last iterate"
     return _finished(action, layout.points(found.x), status, message + _ADVICE.get(status, ""), stats)
+
+
+def _nlp(
+    layout: Layout,
+    functions: StageFunctions,
+    solver: str,
+    watch: Watch | None,
+    *,
+    options: Mapping[str, Any] | None,
+    **given: Any,
+) -> NlpSolver:
+    """Build the program, with the derivatives that the plugin asks for; the user's options come last."""
+    program = transcribe(layout, functions)
+    own: dict[str, Any] = {"cache": oracle(program, solver)}
+    if watch is not None:
+        own["iteration_callback"] = watch
+    return NlpSolver(
+        program["x"],
+        program["f"],
+        program["g"],
+        solver=solver,
+        options={**own, **(options or {})},
+        stages=layout.stages,
+        **given,
+    )
 
 
 def _check_start(task: ActionTask, action: DiscreteAction, points: np.ndarray) -> None:
@@ -139,11 +156,6 @@ def _extra_values(task: ActionTask, points: np.ndarray, functions: StageFunction
         return np.zeros((len(task.scheme.stages), 0))
     assert isinstance(task.what, Problem)
     return extra_values(task.what, task.metric, task.scheme.position @ points, lifted)
-
-
-def _options(given: Mapping[str, Any] | None, own: dict[str, Any]) -> dict[str, Any]:
-    """Add our own options where there is something to hand over and the user has not set them."""
-    return {**{key: value for key, value in own.items() if value}, **(given or {})}
 
 
 def _finished(
