@@ -52,8 +52,8 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path,
 
 def test_contents(distributions: tuple[Path, Path, Path]) -> None:
     source, sdist, wheel = distributions
-    modules = {path.relative_to(source).as_posix() for path in (source / "actionopt").rglob("*.py")}
-    modules.add("actionopt/py.typed")
+    modules = {path.relative_to(source).as_posix() for path in (source / "actionopt").rglob("*") if path.is_file()}
+    assert {"actionopt/py.typed", "actionopt/__init__.py"} <= modules
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert shipped == modules
     with tarfile.open(sdist) as archive:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 from actionopt.action.progress import progress_bar
 from actionopt.contraction.rate import Contraction, contraction_at, contraction_rate
@@ -141,6 +140,8 @@ def _refined(problem: Problem, start: np.ndarray, bounds: np.ndarray, evaluation
         return met[-1][0]
 
     if wide.any():
+        from scipy.optimize import minimize  # a third of a second, which few runs need
+
         options = {"maxfev": evaluations, "xtol": 1e-3, "ftol": 1e-6}
         minimize(rate, start[wide], method="Powell", bounds=bounds[:, wide].T, options=options)
     return min(met, key=lambda pair: pair[0])[1]
