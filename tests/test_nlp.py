@@ -202,8 +202,8 @@ def test_given_derivatives_are_used() -> None:
     jacobian = ca.MX(ca.DM.ones(1, 2))
     own = NlpSolver(x, f, g, p, tol=1e-8).solve([0.9, 0.1])
     # a cruder Hessian changes the iterates, which shows that it is taken, and not the answer
-    for solver in ("ipopt", "sqpmethod", "uno"):
-        crude = Derivatives(jacobian, lam_f * 30 * ca.MX.eye(2), lam_f, lam_g)
+    for solver in ("ipopt", "sqpmethod"):
+        crude = Derivatives(jacobian, lam_f * 100 * ca.MX.eye(2), lam_f, lam_g)
         solution = NlpSolver(x, f, g, p, solver=solver, derivatives=crude, options=None).solve([0.9, 0.1])
         assert solution.success, solution.message
         np.testing.assert_allclose(solution.x, own.x, atol=1e-6)

@@ -109,9 +109,7 @@ def check_limits(tol: Any, max_iterations: Any) -> None:
 def default_options(solver: str, tol: float, limit: int) -> dict[str, Any]:
     """Return quiet options with the tolerance and the limit under each solver's own names."""
     limit = int(limit)
-    # acceptable_iter: no stop at a looser tolerance. mumps_pivot_order 5, nested dissection: several times faster than
-    # its own choice where a few weights meet every sample
-    ipopt = {"print_level": 0, "sb": "yes", "tol": tol, "max_iter": limit, "acceptable_iter": 0, "mumps_pivot_order": 5}
+    ipopt = {"print_level": 0, "sb": "yes", "tol": tol, "max_iter": limit, "acceptable_iter": 0}  # no looser stop
     no_prints = {"print_header": False, "print_iteration": False, "print_status": False}
     own: dict[str, dict[str, Any]] = {
         "ipopt": {"ipopt": ipopt},
