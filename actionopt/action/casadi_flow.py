@@ -14,8 +14,7 @@ import casadi as ca
 import numpy as np
 
 from actionopt.backprop import adjoints
-from actionopt.errors import unknown_name
-from actionopt.metric.batched import METRICS, BatchedMetric
+from actionopt.metric.batched import BatchedMetric
 from actionopt.metric.output import output_product
 from actionopt.modules import Module
 from actionopt.ops import CASADI
@@ -42,8 +41,6 @@ class FlowStage:
     """
 
     def __init__(self, problem: Problem, metric: str, lifted: bool) -> None:
-        if metric not in METRICS:
-            raise unknown_name("metric", metric, METRICS)
         self.problem, self.joint = problem, metric == "joint"
         self.constant = metric == "euclidean" or problem.output_metric is None
         self.layers = [_Layer(module) for module in problem.modules]
