@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LEGEND_LIMIT = 8  # curves up to which a legend names each
+SHOWN_LIMIT = 100  # curves that are drawn
 DECADES = 1e-16  # what lies further below the largest action density is rounding, and not shown
 
 
@@ -24,8 +26,7 @@ def draw_trajectory(trajectory: Trajectory, *, dark: bool = False) -> Figure:
     """
     fig, axes = figures.figure(2, 2, width=8.4, height=5.2, sharex=True, dark=dark)
     (weights, energy), (density, hamiltonian) = axes
-    trajectory.plot(weights)
-    weights.set_xlabel("")
+    draw_weights(trajectory, weights).set_xlabel("")
     if trajectory.energy is None:
         draw_momenta(energy, trajectory)
     else:
@@ -36,6 +37,21 @@ def draw_trajectory(trajectory: Trajectory, *, dark: bool = False) -> Figure:
         ax.set_xlabel("time")
     fig.suptitle(f"{trajectory.name}: action {trajectory.action:.6g}, {trajectory.status}", fontsize=10.5)
     return fig
+
+
+def draw_weights(trajectory: Trajectory, ax: Axes | None = None) -> Axes:
+    """Draw the weights at the nodes into `ax`, or a new figure; of many, the hundred that move most."""
+    ax = figures.axes(ax)
+    few, weights = trajectory.size <= LEGEND_LIMIT, trajectory.weights
+    shown = np.sort(np.argsort(-np.ptp(weights, axis=0), kind="stable")[:SHOWN_LIMIT])
+    style: dict[str, Any] = {"lw": 1.5, "alpha": 1.0} if few else {"lw": 0.8, "alpha": 0.7}
+    for index in shown:
+        ax.plot(trajectory.times, weights[:, index], label=f"$w_{{{index + 1}}}$" if few else None, **style)
+    count = f"{len(shown)} of {trajectory.size}" if len(shown) < trajectory.size else str(trajectory.size)
+    ax.set(xlabel="time", ylabel="weights" if few else f"weights ({count})")
+    if few and trajectory.size > 1:
+        ax.legend()
+    return ax
 
 
 def draw_energy(ax: Axes, trajectory: Trajectory) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actionopt.action.density import Density, Expansion
+from actionopt.action.density import Density
+from actionopt.action.pieces import evaluate_pieces, node_momenta
 from actionopt.action.scheme import Scheme, make_scheme
 from actionopt.action.trajectory_file import read_trajectory, write_trajectory
 from actionopt.errors import InputError
@@ -18,9 +19,6 @@ from actionopt.tables import html_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-LEGEND_LIMIT = 8  # curves up to which a legend names each
-SHOWN_LIMIT = 100  # curves that are drawn
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,7 +112,7 @@ class Trajectory:
                 points=points,
                 momenta=expansion.momentum,
                 action_density=expansion.value,
-                node_momenta=_node_momenta(scheme, expansion),
+                node_momenta=node_momenta(scheme, expansion),
                 energy=None if energy is None else np.asarray(energy(points[scheme.nodes])),
                 kinetic_density=expansion.kinetic,
                 potential_density=expansion.potential,
@@ -218,12 +216,7 @@ class Trajectory:
         slack = 1e-9 * (last - first)
         if times.ndim != 1 or not ((times >= first - slack) & (times <= last + slack)).all():
             raise InputError(f"times must be a vector within [{first:g}, {last:g}], the span of the trajectory")
-        times = np.clip(times, first, last)
-        degree = (len(self.points) - 1) // (len(self.times) - 1)
-        interval = np.clip(np.searchsorted(self.times, times, side="right") - 1, 0, len(self.times) - 2)
-        local = (times - self.times[interval]) / np.diff(self.times)[interval]
-        laws = _lagrange_values(np.linspace(0.0, 1.0, degree + 1), local)
-        return np.einsum("ki,kin->kn", laws, self.points[interval[:, None] * degree + np.arange(degree + 1)])
+        return evaluate_pieces(self.times, self.points, np.clip(times, first, last))
 
     def save(self, path: str | Path) -> Path:
         """Write the trajectory to a `.npz` file, whole or not at all.
@@ -256,19 +249,9 @@ class Trajectory:
 
         `plots/trajectory.py` draws the whole picture.
         """
-        from actionopt import figures
+        from actionopt.action.draw_trajectory import draw_weights
 
-        ax = figures.axes(ax)
-        few, shown = self.size <= LEGEND_LIMIT, self._moving_most(SHOWN_LIMIT)
-        for index in shown:
-            label = f"$w_{{{index + 1}}}$" if few else None
-            ax.plot(self.times, self.weights[:, index], label=label, lw=1.5 if few else 0.8, alpha=1.0 if few else 0.7)
-        ax.set_xlabel("time")
-        some = f"weights ({len(shown)} of {self.size})" if len(shown) < self.size else f"{self.size} weights"
-        ax.set_ylabel("weights" if few else some)
-        if few and self.size > 1:
-            ax.legend()
-        return ax
+        return draw_weights(self, ax)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -298,10 +281,6 @@ class Trajectory:
         ]
         return html_table(("", ""), rows, f"Trajectory of {self.name}")
 
-    def _moving_most(self, count: int) -> np.ndarray:
-        """Return which components, at most `count`, vary over the widest ranges."""
-        return np.sort(np.argsort(-np.ptp(self.points, axis=0), kind="stable")[:count])
-
     @property
     def _stage_shares(self) -> np.ndarray:
         """Quadrature weights of one interval, as shares of its length."""
@@ -310,25 +289,3 @@ class Trajectory:
 
     def _integral(self, density: np.ndarray) -> float:
         return float(self.discretisation.weights @ density)
-
-
-def _node_momenta(scheme: Scheme, expansion: Expansion) -> np.ndarray:
-    """Discrete Legendre transform: derivatives of each interval's action in its two end nodes."""
-    intervals = len(scheme.times) - 1
-    position = scheme.position.data.reshape(len(scheme.stages), -1)
-    velocity = scheme.velocity.data.reshape(len(scheme.stages), -1)
-
-    def slope(column: int) -> np.ndarray:
-        force = position[:, column, None] * expansion.force + velocity[:, column, None] * expansion.momentum
-        return (scheme.weights[:, None] * force).reshape(intervals, -1, force.shape[1]).sum(axis=1)
-
-    return np.concatenate([-slope(0), slope(-1)[-1:]])
-
-
-def _lagrange_values(points: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Lagrange polynomials of `points` at `at`: `(len(at), len(points))`."""
-    count = len(points)
-    others = [[points[j] for j in range(count) if j != i] for i in range(count)]
-    return np.stack(
-        [np.prod([(at - p) / (points[i] - p) for p in rest], axis=0) for i, rest in enumerate(others)], axis=-1
-    )

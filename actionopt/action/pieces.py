@@ -1,0 +1,42 @@
+"""What the polynomial pieces of a scheme say between and at the nodes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from actionopt.action.density import Expansion
+from actionopt.action.scheme import Scheme
+
+
+def node_momenta(scheme: Scheme, expansion: Expansion) -> np.ndarray:
+    """Discrete Legendre transform: momenta `(N+1, n)` at the nodes.
+
+    Minus the derivative of an interval's action in its left node; at the last node, plus that in the right one.
+    """
+    intervals = len(scheme.times) - 1
+    position = scheme.position.data.reshape(len(scheme.stages), -1)
+    velocity = scheme.velocity.data.reshape(len(scheme.stages), -1)
+
+    def slope(column: int) -> np.ndarray:
+        force = position[:, column, None] * expansion.force + velocity[:, column, None] * expansion.momentum
+        return (scheme.weights[:, None] * force).reshape(intervals, -1, force.shape[1]).sum(axis=1)
+
+    return np.concatenate([-slope(0), slope(-1)[-1:]])
+
+
+def evaluate_pieces(nodes: np.ndarray, points: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Evaluate pieces on the intervals of `nodes (N+1,)` through `points (K, n)`, equally spaced in each: `(k, n)`."""
+    degree = (len(points) - 1) // (len(nodes) - 1)
+    interval = np.clip(np.searchsorted(nodes, times, side="right") - 1, 0, len(nodes) - 2)
+    local = (times - nodes[interval]) / np.diff(nodes)[interval]
+    laws = _lagrange_values(np.linspace(0.0, 1.0, degree + 1), local)
+    return np.einsum("ki,kin->kn", laws, points[interval[:, None] * degree + np.arange(degree + 1)])
+
+
+def _lagrange_values(points: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Lagrange polynomials of `points` at `at`: `(len(at), len(points))`."""
+    columns = []
+    for i, point in enumerate(points):
+        others = np.delete(points, i)
+        columns.append(np.prod((at[:, None] - others) / (point - others), axis=1))
+    return np.stack(columns, axis=-1)
