@@ -209,3 +209,11 @@ def test_given_derivatives_are_used() -> None:
         np.testing.assert_allclose(solution.x, own.x, atol=1e-6)
         np.testing.assert_allclose(solution.lam_g, own.lam_g, atol=1e-5)
         assert solution.stats["iterations"] > own.stats["iterations"]
+
+
+def test_interrupted_solver_says_so() -> None:
+    # what CasADi reports after Ctrl-C inside ipopt
+    stats = {"return_status": "NonIpopt_Exception_Thrown", "success": False, "iter_count": 3}
+    residuals = {"stationarity": 1.0, "infeasibility": 1.0, "complementarity": 0.0}
+    assert two_steps()._status(stats, residuals) == "interrupted"
+    assert two_steps()._status({**stats, "success": True}, residuals) == "converged"

@@ -235,7 +235,7 @@ class NlpSolver:
             return "not finite"
         if stats.get("success") or max(residuals.values()) <= self.tol:
             return "converged"
-        if "user_requested" in own:
+        if "user_requested" in own or "nonipopt_exception" in own:  # the latter is Ctrl-C inside ipopt
             return "interrupted"
         if "infeasible" in own or "no_feasible" in own:
             return "infeasible"
@@ -280,7 +280,7 @@ def _residual_function(x: Any, f: Any, g: Any, p: Any) -> ca.Function:
 
 
 def _largest(values: np.ndarray) -> float:
-    return float(max(values.max(initial=0.0), 0.0)) if not np.isnan(values).any() else np.nan
+    return float(max(values.max(initial=0.0), 0.0)) + 0.0 if not np.isnan(values).any() else np.nan
 
 
 def _first_bad(values: np.ndarray) -> int:
