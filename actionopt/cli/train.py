@@ -17,7 +17,7 @@ from actionopt.files import replacing
 @problem_command
 @click.option("--solver", default="ipopt", show_default=True, help="Also fatrop, sqpmethod, ... as installed.")
 @click.option(
-    "--formulation", default="lifted", show_default=True, help="Or condensed: states eliminated, weights alone."
+    "--formulation", default="auto", show_default=True, help="lifted, or condensed: states eliminated, weights alone."
 )
 @click.option("--tol", type=float, default=1e-8, show_default=True, help="On the first-order conditions.")
 @click.option("--max-iterations", type=int, default=1000, show_default=True)

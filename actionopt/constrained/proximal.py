@@ -19,7 +19,7 @@ from scipy import sparse
 
 from actionopt.constrained.quadratic import as_casadi, solve_linearized
 from actionopt.constrained.solution import Solution, solution_at
-from actionopt.constrained.training import check_start, transcribe
+from actionopt.constrained.training import check_start, resolve_formulation, transcribe
 from actionopt.errors import InputError, SolverError, unknown_name
 from actionopt.metric.layer_metric import LayerMetric
 from actionopt.nlp.plugins import check_limits
@@ -36,7 +36,7 @@ def proximal_step(
     solver: str | None = None,
     linearized: bool = False,
     metric: str = "euclidean",
-    formulation: str = "lifted",
+    formulation: str = "auto",
     throw: bool = True,
     tol: float = 1e-8,
     max_iterations: int = 1000,
@@ -58,7 +58,7 @@ def proximal_step(
         Solve the quadratic program instead: its solution is the explicit step.
     metric : "euclidean", "layerwise" or "joint"
         G: the mass alone, the layerwise metric, or that of all modules jointly (which has no stages: not for fatrop).
-    formulation : "lifted" or "condensed"
+    formulation : "auto", "lifted" or "condensed"
         As in `train`; the linearised problem is lifted.
     throw, tol, max_iterations, options
         As in `train`.
@@ -82,13 +82,14 @@ def proximal_step(
     if isinstance(step_size, bool) or not (isinstance(step_size, Real) and 0 < step_size < np.inf):
         raise InputError(f"step_size must be a positive number, got {step_size!r}")
     check_limits(tol, max_iterations)
-    if solver == "fatrop" and metric == "joint" and (linearized or formulation == "lifted"):
+    if solver == "fatrop" and metric == "joint" and (linearized or formulation != "condensed"):
         raise InputError('metric "joint" couples all modules, so that there are no stages for "fatrop": use "ipopt"')
     term = _MetricTerm.at(problem, w, float(step_size), metric)
     if linearized:
         trained = solve_linearized(problem, w, term.matrix, solver, tol, max_iterations, options)
         solution = solution_at(problem, trained, "linearized", term.gradient(trained.weights))
     else:
+        formulation = resolve_formulation(problem, formulation, solver or "ipopt")
         transcription = transcribe(
             problem,
             formulation,

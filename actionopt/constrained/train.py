@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from actionopt.constrained.solution import Solution, solution_at
-from actionopt.constrained.training import check_start, transcribe
+from actionopt.constrained.training import check_start, resolve_formulation, transcribe
 from actionopt.errors import SolverError
 from actionopt.problem import Problem
 
@@ -16,7 +16,7 @@ def train(
     w0: Any = None,
     *,
     solver: str = "ipopt",
-    formulation: str = "lifted",
+    formulation: str = "auto",
     throw: bool = True,
     tol: float = 1e-8,
     max_iterations: int = 1000,
@@ -32,9 +32,10 @@ def train(
     solver : str
         "ipopt", "fatrop" (depth is the stage index: fastest for deep chains), "sqpmethod" or any other NLP solver
         that CasADi has installed.
-    formulation : "lifted" or "condensed"
+    formulation : "auto", "lifted" or "condensed"
         Whether states are variables and layer equations constraints (multiple shooting in depth), or eliminated
-        (single shooting; for few weights or many samples).
+        (single shooting; for few weights or many samples). "auto" is lifted, but condensed for ipopt where a module
+        has more than 400 weights.
     throw : bool
         Whether a solver that stops early raises; otherwise the last iterate is returned with its status.
     tol : float
@@ -55,6 +56,7 @@ def train(
         If the solver stops early; its `result` is the Solution at the last iterate.
     """
     w0 = check_start(problem, w0)
+    formulation = resolve_formulation(problem, formulation, solver)
     transcription = transcribe(
         problem, formulation, solver=solver, tol=tol, max_iterations=max_iterations, options=options
     )

@@ -32,8 +32,9 @@ from actionopt.errors import InputError, unknown_name
 from actionopt.nlp import Derivatives, NlpSolution, NlpSolver, Stages
 from actionopt.nlp.plugins import merged
 from actionopt.problem import Problem
+from actionopt.symbolic import SCALAR_LIMIT
 
-FORMULATIONS = ("lifted", "condensed")
+FORMULATIONS = ("auto", "lifted", "condensed")
 LARGE = 500  # weights beyond which ipopt gets limited-memory second derivatives of the condensed energy
 # where few weights meet many samples MUMPS's own ordering fills the factor (20 times slower on iris); deep chains of
 # few samples are better left to it
@@ -49,6 +50,21 @@ class Trained:
     nlp: NlpSolution
     weights: np.ndarray
     multipliers: list[np.ndarray]
+
+
+def resolve_formulation(problem: Problem, formulation: str, solver: str) -> str:
+    """Return "lifted" or "condensed"; "auto" is lifted unless ipopt meets a module whose own Hessian is large.
+
+    Raises
+    ------
+    InputError
+        If there is no such formulation.
+    """
+    if formulation not in FORMULATIONS:
+        raise unknown_name("formulation", formulation, FORMULATIONS)
+    if formulation != "auto":
+        return formulation
+    return "condensed" if solver == "ipopt" and max(weight_sizes(problem)) > SCALAR_LIMIT else "lifted"
 
 
 class Transcription(Protocol):
@@ -74,8 +90,7 @@ def transcribe(
     InputError
         If the formulation, the solver or an option is unknown.
     """
-    if formulation not in FORMULATIONS:
-        raise unknown_name("formulation", formulation, FORMULATIONS)
+    formulation = resolve_formulation(problem, formulation, solver)
     make = Lifted if formulation == "lifted" else Condensed
     settings = {"solver": solver, "tol": tol, "max_iterations": max_iterations, "options": options}
     return make(problem, penalty, settings)

@@ -36,7 +36,7 @@ ADVICE = {
     "or start nearer to a feasible point",
     "not finite": "a formula gave NaN or infinity at the start or at an iterate: start elsewhere, "
     "or keep it in range with bounds",
-    "interrupted": "interrupted; this is the last iterate",
+    "interrupted": "this is the last iterate, from which another run can go on",
     "stopped": "the solver could not improve further: loosen tol, scale the problem, start elsewhere, "
     "or try another solver",
 }

@@ -113,6 +113,14 @@ def test_large_condensed_problems_take_limited_memory() -> None:
     assert solution.gradient_norm < 1e-3
 
 
+def test_modules_of_many_weights_are_condensed_by_default() -> None:
+    def problem(width: int) -> ao.Problem:
+        return ao.Problem(ao.Dense(width, 3), data(4, width), classes(4), ao.SoftmaxCrossEntropy(), weight_decay=1.0)
+
+    assert ao.train(problem(200), tol=1e-4).stats["formulation"] == "condensed"
+    assert ao.train(problem(20)).stats["formulation"] == "lifted"
+
+
 @pytest.mark.parametrize("solver", ["ipopt", "fatrop", "sqpmethod"])
 def test_solver_that_stops_early(solver: str) -> None:
     problem = ISOLATED["tanh net"]()
@@ -133,7 +141,10 @@ def test_solver_that_stops_early(solver: str) -> None:
     ("arguments", "message"),
     [
         ({"solver": "fatropp"}, r"unknown solver 'fatropp'; did you mean 'fatrop'\? Known: "),
-        ({"formulation": "lift"}, r"unknown formulation 'lift'; did you mean 'lifted'\? Known: condensed, lifted"),
+        (
+            {"formulation": "lift"},
+            r"unknown formulation 'lift'; did you mean 'lifted'\? Known: auto, condensed, lifted",
+        ),
         ({"options": {"ipopt": {"tool": 1}}}, r"unknown option of solver 'ipopt' 'tool'"),
         ({"w0": [0.0]}, r"starting weights must have length 11, got shape \(1,\)"),
         ({"w0": np.full(11, np.inf)}, "starting weights must be finite, got inf"),
