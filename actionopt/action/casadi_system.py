@@ -7,9 +7,6 @@ it further; otherwise NumPy evaluates it on whole trajectories, which needs no b
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import casadi as ca
 
 from actionopt.action.casadi_density import density_stages
@@ -18,9 +15,9 @@ from actionopt.action.casadi_stages import StageFunctions, symbolic_stages
 from actionopt.action.casadi_watch import Interrupt
 from actionopt.action.gradient_flow import GradientFlowDensity
 from actionopt.action.lagrangian import Lagrangian
+from actionopt.action.stage_formula import stage_formula, stage_value
 from actionopt.action.task import ActionTask
 from actionopt.errors import InputError
-from actionopt.ops import CASADI
 
 HESSIAN_LIMIT = 100_000_000  # numbers in all stages' dense Hessians, of which solvers keep several copies
 
@@ -55,9 +52,7 @@ def stage_functions(
                 'use formulation="condensed"'
             )
         w, v = ca.SX.sym("w", task.size), ca.SX.sym("v", task.size)
-        value = _evaluated(f"{what.name}: the Lagrangian", what.value, w, v)
-        if value.numel() != 1:
-            raise InputError(f"{what.name}: the Lagrangian must be one number, got shape {value.shape}")
+        value = stage_value(what, w, v)
         return symbolic_stages(ca.vertcat(w, v), value, [], _path(task, w, v), stages)
     if lifted or differentiable:
         graph = FlowStage(what, task.metric, lifted)
@@ -78,15 +73,4 @@ def _path(task: ActionTask, w: ca.SX, v: ca.SX) -> list[ca.SX]:
     """Path constraints as columns, components <= 0."""
     if task.constraint is None:
         return []
-    return [ca.vec(_evaluated("constraint", task.constraint, w, v))]
-
-
-def _evaluated(what: str, formula: Callable[..., Any], w: ca.SX, v: ca.SX) -> ca.SX:
-    """Evaluate a formula of one stage; w and v are columns here, rows there."""
-    try:
-        return ca.SX(formula(CASADI, w.T, v.T))
-    except Exception as error:
-        raise InputError(
-            f"{what} fails on CasADi symbols, {type(error).__name__}: {str(error).partition(chr(10))[0]}; "
-            "write it with the functions of ops, which takes one stage, a row, there"
-        ) from error
+    return [ca.vec(stage_formula("constraint", task.constraint, w, v))]

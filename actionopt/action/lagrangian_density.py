@@ -15,8 +15,8 @@ import numpy as np
 from actionopt.action.density import Density, Expansion
 from actionopt.action.interrupts import uninterrupted
 from actionopt.action.lagrangian import Drift, Lagrangian
+from actionopt.action.stage_formula import stage_value
 from actionopt.errors import InputError
-from actionopt.ops import CASADI
 from actionopt.problem import Problem
 from actionopt.symbolic import loss_function, module_function
 
@@ -34,9 +34,7 @@ class LagrangianDensity(Density):
         n = self.size
         self.w, self.v = ca.SX.sym("w", n), ca.SX.sym("v", n)
         self.expression = (
-            what.value(CASADI, self.w.T, self.v.T)
-            if isinstance(what, Lagrangian)
-            else _constant_flow(what, self.w, self.v)
+            stage_value(what, self.w, self.v) if isinstance(what, Lagrangian) else _constant_flow(what, self.w, self.v)
         )
         self._maps: dict[tuple[str, int], ca.Function] = {}
 

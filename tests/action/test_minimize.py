@@ -184,3 +184,10 @@ def test_many_coordinates_go_without_assembled_hessians(rng: np.random.Generator
     rates = np.diag(matrix)
     exact = (rates * (end - np.exp(-rates) * start) ** 2 / (1 - np.exp(-2 * rates))).sum()
     assert found.action == pytest.approx(exact, rel=1e-7)
+
+
+@pytest.mark.parametrize("solver", ["newton", "ipopt"])
+def test_formulas_that_casadi_cannot_take_are_named(solver: str) -> None:
+    indexed = ao.Lagrangian(2, lambda ops, w, v: v[..., :1] ** 2, name="indexed")
+    with pytest.raises(ao.InputError, match="indexed: the Lagrangian fails on CasADi symbols"):
+        ao.minimize_action(indexed, [0.0, 0.0], [1.0, 1.0], horizon=1.0, steps=4, solver=solver)
