@@ -114,10 +114,14 @@ def compare(report: Report, sizes: tuple[int, ...], samples: int, repeats: int) 
     exact_step = timings["actionopt, exact"].processor.median
     solvers = ", ".join(row.solver for row in chosen.report().rows)
     for name, timing in timings.items():
-        note = {"actionopt, exact": solvers}.get(name)
-        error = errors.get(name)
         report.add(
-            net=case.name, contestant=name, time=timing, ratio=timing.median / exact_step, error=error, note=note
+            net=case.name,
+            contestant=name,
+            wall=timing.wall,
+            processor=timing.processor,
+            ratio=timing.processor.median / exact_step,
+            error=errors.get(name),
+            note=solvers if name == "actionopt, exact" else None,
         )
     _findings(report, case.name, timings)
 

@@ -16,6 +16,7 @@ SOLVE = 0.45e-9  # a number of the factor's square, in both triangular solves to
 STREAM = 0.5e-9  # a number of an array that is read once, in a product with a vector
 FUSED = 0.135e-9  # a flop of the products of rows with outputs
 CALL = 8e-6  # the array operations of one product, whatever their sizes
+ITERATION = 15e-6  # the vector operations of one iteration of conjugate gradients, likewise
 
 
 def factor_cost(block: Block, form: str) -> float:
@@ -30,6 +31,12 @@ def solve_cost(size: int) -> float:
     return SOLVE * size**2 + CALL / 4
 
 
+def iteration_cost(block: Block, form: str, preconditioned: bool) -> float:
+    """Return the cost of one iteration of conjugate gradients, preconditioned by a factor or not."""
+    size = block.size if form == "primal" else block.rank
+    return product_cost(block, form) + ITERATION + (solve_cost(size) if preconditioned else 0.0)
+
+
 def product_cost(block: Block, form: str) -> float:
     """Return the cost of one product with the block's system."""
     return sum(_product(piece, form) for piece in block.rows)
@@ -41,10 +48,10 @@ def _product(rows: Rows, form: str) -> float:
     if not isinstance(dense, DenseRows):
         return 2 * STREAM * m * samples * size + CALL
     out, width = dense.delta.shape[-1], dense.z.shape[-1]
-    through = 4 * samples * width * out
+    through = PRODUCT_FLOP * 4 * samples * width * out + CALL
     if form == "dual" and dense is rows:
-        through = min(through, 2 * samples**2 * out)
-    return FUSED * 4 * m * samples * out + PRODUCT_FLOP * through + CALL
+        through = min(through, PRODUCT_FLOP * 2 * samples**2 * out)
+    return FUSED * 4 * m * samples * out + through + CALL
 
 
 def _gram(rows: Rows) -> float:

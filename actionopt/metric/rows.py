@@ -130,6 +130,9 @@ class DenseRows(Rows):
         return replace(self, delta=self.delta[node], z=self.z if self.z.ndim == 2 else self.z[node])
 
     def scaled(self, factor: np.ndarray) -> Rows:
+        if (factor == factor[0]).all():
+            offset_there = None if self.offset is None else self.offset * float(factor[0])
+            return replace(self, z=self.z * factor[0], offset=offset_there)
         matrix, offset = self.split(factor)
         table = matrix if self.offset is None else np.concatenate([matrix, offset[:, None]], axis=1)
         if not table.size:  # a layer without outputs, or without weights
@@ -177,15 +180,16 @@ class DenseRows(Rows):
 
     def normal(self) -> np.ndarray:
         """Return `K^T K`, from the products of pairs of outputs with pairs of inputs: m times cheaper than from K."""
-        inputs, out = self._all_inputs(), self.delta.shape[-1]
-        (left, right), inputs_of = _pairs(inputs.shape[-1])
+        # samples last: pairs are then products of contiguous rows
+        inputs = np.ascontiguousarray(self._all_inputs().swapaxes(-1, -2))
+        deltas = np.ascontiguousarray(self.delta.swapaxes(-1, -2))  # (..., m, out, B)
+        columns, out = inputs.shape[-2], deltas.shape[-2]
+        (left, right), inputs_of = _pairs(columns)
         (first, second), outputs_of = _pairs(out)
-        metrics = np.einsum("...ibj,...ibk->...jkb", self.delta, self.delta)[..., first, second, :]
-        packed = np.concatenate(
-            [metrics @ (inputs[..., left[part]] * inputs[..., right[part]]) for part in _slabs(len(left))], axis=-1
-        )
+        metrics = total(deltas[..., i, first, :] * deltas[..., i, second, :] for i in range(deltas.shape[-3]))
+        slabs = [inputs[..., left[part], :] * inputs[..., right[part], :] for part in _slabs(len(left))]
+        packed = np.concatenate([metrics @ slab.swapaxes(-1, -2) for slab in slabs], axis=-1)
         full = packed.take(inputs_of, axis=-1).take(outputs_of, axis=-2)
-        columns = inputs.shape[-1]
         table = full.reshape(*full.shape[:-2], out, out, columns, columns).swapaxes(-2, -3)
         return self._in_order_of_weights(table)
 

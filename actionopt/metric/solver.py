@@ -10,7 +10,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from actionopt.errors import SolverError
 from actionopt.metric.block import Block
 from actionopt.metric.conjugate import REMEDY, Factor, Iterate, conjugate_gradients
-from actionopt.metric.cost import factor_cost, product_cost, solve_cost
+from actionopt.metric.cost import factor_cost, iteration_cost
 from actionopt.metric.forms import FORMS
 
 SOLVERS = ("auto", "primal", "dual", "cg")
@@ -19,7 +19,7 @@ ITERATIONS = 2000  # of conjugate gradients alone
 USELESS = 1e-2  # bound on the error of a direct solution above which it is not returned
 RECALLED = 4  # solutions of earlier steps that span the first guess
 STEPS_SERVED = 3  # steps of a trajectory that a factorisation is taken to serve, at least
-PER_DIGIT = 3  # iterations a digit that must be cheaper than a factorisation for conjugate gradients to be tried
+PER_DIGIT = 4  # iterations a digit that must be cheaper than a factorisation for conjugate gradients to be tried
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class BlockSolver:
         return allowance / price if self.method == "auto" and needed * price < allowance else 0.0
 
     def _iteration_price(self, factor: Factor | None) -> float:
-        return product_cost(self.block, self.form.name) + (solve_cost(self.form.size) if factor else 0.0)
+        return iteration_cost(self.block, self.form.name, factor is not None)
 
 
 def _form(block: Block, solve: str) -> str:

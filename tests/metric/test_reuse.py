@@ -52,8 +52,7 @@ def test_every_step_is_exact_to_the_tolerance(solve: str, joint: bool, tol: floa
 def dear(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let factorisations cost as much as they do for large blocks: fifty iterations."""
     monkeypatch.setattr(solver_module, "factor_cost", lambda block, form: 50.0)
-    monkeypatch.setattr(solver_module, "product_cost", lambda block, form: 0.5)
-    monkeypatch.setattr(solver_module, "solve_cost", lambda size: 0.5)
+    monkeypatch.setattr(solver_module, "iteration_cost", lambda block, form, preconditioned: 1.0)
 
 
 @pytest.mark.usefixtures("dear")
