@@ -81,12 +81,12 @@ def in_turns(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[st
     return {name: Clocked(Timing(wall[name]), Timing(processor[name])) for name in contestants}
 
 
-def compare(report: Report, sizes: tuple[int, ...], samples: int, repeats: int) -> None:
+def compare(report: Report, sizes: tuple[int, ...], samples: int, repeats: int, skip: list[str]) -> None:
     """Add one network's rows, and what they say about the targets."""
     problem = network(sizes, samples)
     w = problem.initial_weights(0)
     case = Case(sizes, problem.inputs, np.asarray(problem.targets), w, MASS)
-    others = peers(case)
+    others = {name: peer for name, peer in peers(case).items() if not any(part in name for part in skip)}
     reference = others["dense NumPy"][0]() if "dense NumPy" in others else direction(problem, w, solve="dual")
     chosen = ao.LayerMetric(problem, w)
     chosen.solve(problem.gradient(w))
@@ -173,6 +173,7 @@ def main() -> None:
     parser.add_argument("--json", help="write the figures to this file")
     parser.add_argument("--repeats", type=int, default=21)
     parser.add_argument("--nets", type=int, nargs="*", default=range(len(NETWORKS)), help="which networks, from 0")
+    parser.add_argument("--skip", nargs="*", default=[], help="leave out peers with these in their names")
     parser.add_argument("--model", action="store_true", help="compare the cost model with measurements instead")
     options = parser.parse_args()
     if options.model:
@@ -184,7 +185,7 @@ def main() -> None:
         packages = ("torch", "curvlinops-for-pytorch", "jax", "kfac-jax")
         report = Report(f"one metric step, gradient included, mass {MASS}", columns, packages)
         for index in options.nets:
-            compare(report, *NETWORKS[index], options.repeats)
+            compare(report, *NETWORKS[index], options.repeats, options.skip)
     report.emit(options.json)
 
 

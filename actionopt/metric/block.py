@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -47,8 +48,8 @@ class Block:
     @cached_property
     def columns(self) -> list[slice]:
         """Where the pieces lie in the block."""
-        ends = np.cumsum([piece.size for piece in self.rows])
-        return [slice(int(end) - piece.size, int(end)) for end, piece in zip(ends, self.rows, strict=True)]
+        ends = accumulate((piece.size for piece in self.rows), initial=0)
+        return [slice(start, stop) for start, stop in pairwise(ends)]
 
     def at(self, node: int) -> Block:
         """Return the block of one node, of a block with one leading axis."""
