@@ -25,7 +25,7 @@ import actionopt as ao
 from actionopt.action.casadi_flow import FlowStage
 from actionopt.action.local_model import LocalModel
 from actionopt.contraction.displacement import DUALS, displacement
-from benchmarks._report import Report, duration, measure
+from benchmarks._report import Report, Timing, duration, measure
 
 SEED = 0
 
@@ -88,22 +88,26 @@ def processor_seconds(work: Callable[[], object], repeats: int) -> float:
 def stability(report: Report, repeats: int) -> None:
     source = partial(ao.load_problem, "problems/digits.py", samples=400, hidden=8)
     options = {"horizon": 2.0, "steps": 10, "sizes": [100, 200], "replacements": 3, "shuffles": 2, "method": "rk4"}
-    timings = {}
-    for jobs in (1, 2):
-        with ProcessPoolExecutor(jobs) as executor:
-            work = partial(ao.measure_stability, source, executor=executor, **options)
-            timings[jobs] = measure(work, repeats=repeats, warmup=1)
-        report.add(case=f"measure_stability, processes: {jobs}", weights=source().size, seconds=timings[jobs])
-    one, two = (timings[jobs].value for jobs in (1, 2))
-    same = np.array_equal(one.distances, two.distances) and np.array_equal(one.loss_changes, two.loss_changes)
-    report.find(same_numbers=same, speedup_on_two=timings[1].median / timings[2].median)
+    with ProcessPoolExecutor(1) as one, ProcessPoolExecutor(2) as two:
+        runs = [
+            [measure(partial(ao.measure_stability, source, executor=e, **options), repeats=1) for e in (one, two)]
+            for _ in range(repeats + 1)
+        ][1:]  # turn by turn, so that other load falls on both; the first turn starts the processes
+    for jobs, column in zip((1, 2), zip(*runs, strict=True), strict=True):
+        timing = Timing([run.seconds[0] for run in column], column[0].value)
+        report.add(case=f"measure_stability, processes: {jobs}", weights=source().size, seconds=timing)
+    first, second = (run.value for run in runs[0])
+    same = np.array_equal(first.distances, second.distances)
+    same = same and np.array_equal(first.loss_changes, second.loss_changes)
+    ratios = [alone.seconds[0] / both.seconds[0] for alone, both in runs]
+    report.find(same_numbers=same, speedup_on_two=statistics.median(ratios), least=min(ratios), largest=max(ratios))
 
 
 def main() -> None:
     json_path = sys.argv[sys.argv.index("--json") + 1] if "--json" in sys.argv else None
     report = Report("contraction", columns=("case", "weights", "seconds", "cpu"))
     rates(report, repeats=25)
-    stability(report, repeats=3)
+    stability(report, repeats=5)
     report.emit(json_path)
 
 

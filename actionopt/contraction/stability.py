@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def measure_stability(
     start = pool.check_weights(pool.initial_weights(seed) if w0 is None else w0, "w0")
     options = {"horizon": horizon, "steps": steps, "metric": metric, "method": method}
     tasks = [
-        _Training(problem, order[:n], pair, pairs, start, options)
+        _Training(pool if executor is None else problem, order[:n], pair, pairs, start, options)
         for n in numbers
         for order, pairs in draws
         for pair in (None, *map(tuple, pairs))
@@ -111,7 +112,7 @@ class _Training:
     options: dict[str, Any]
 
     def __call__(self) -> _Trained:
-        pool = self.source if isinstance(self.source, Problem) else self.source()
+        pool = self.source if isinstance(self.source, Problem) else _built(pickle.dumps(self.source))
         indices = self.indices
         if self.pair is not None:
             indices = np.where(indices == self.pair[0], self.pair[1], indices)
@@ -144,6 +145,13 @@ class _Trained:
     losses: np.ndarray
     kappa: float
     rate: float | None
+
+
+@lru_cache(maxsize=1)
+def _built(pickled: bytes) -> Problem:
+    """Build a problem once a process, however many of its trainings arrive one by one."""
+    build: Callable[[], Problem] = pickle.loads(pickled)
+    return build()
 
 
 def subset(problem: Problem, indices: np.ndarray) -> Problem:
