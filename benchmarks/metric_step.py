@@ -112,7 +112,7 @@ def compare(report: Report, sizes: tuple[int, ...], samples: int, repeats: int, 
     # the walk's metric is set by its call, which comes first
     errors["actionopt, 1e-4, along a trajectory"] = _error(walk(), direction(problem, walk.metric.w, solve="dual"))
     exact_step = timings["actionopt, exact"].processor.median
-    solvers = ", ".join(row.solver for row in chosen.report().rows)
+    solvers = ", ".join(row.solver for row in chosen.report.rows)
     for name, timing in timings.items():
         report.add(
             net=case.name,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,10 @@ class Block:
         """Where the pieces lie in the block."""
         ends = accumulate((piece.size for piece in self.rows), initial=0)
         return [slice(start, stop) for start, stop in pairwise(ends)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Let NumPy see the block as its dense matrix."""
+        return np.asarray(self.dense(), dtype=dtype)
 
     def at(self, node: int) -> Block:
         """Return the block of one node, of a block with one leading axis."""

@@ -137,6 +137,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
             covered[solver.block.weights] = True
         return float(np.log(self.problem.mass[~covered]).sum()) + sum(solver.logdet for solver in self.solvers)
 
+    @property
     def report(self) -> MetricReport:
         """Say for every block how large it is and how the last vector was solved with, a random one if none was.
 
@@ -180,7 +181,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         return f"LayerMetric({self.problem.name!r}: {kind}, {self.shape[0]} weights, {len(self.blocks)} blocks)"
 
     def _repr_html_(self) -> str:
-        return self.report()._repr_html_()
+        return self.report._repr_html_()
 
     def _matvec(self, v: np.ndarray) -> np.ndarray:
         v = np.asarray(v, dtype=float).reshape(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -51,10 +52,20 @@ class MetricReport:
     kind : str
         "layerwise" or "joint".
     rows : tuple of ReportRow
+        Also by iteration and index.
     """
 
     kind: str
     rows: tuple[ReportRow, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[ReportRow]:
+        return iter(self.rows)
+
+    def __getitem__(self, index: int) -> ReportRow:
+        return self.rows[index]
 
     def __str__(self) -> str:
         return text_table(_HEADERS, self._cells())

@@ -157,7 +157,7 @@ def test_mass_alone_without_an_output_metric(rng: np.random.Generator) -> None:
     c = rng.standard_normal(problem.size)
     assert np.array_equal(metric.solve(c), c / problem.mass)
     assert metric.logdet() == pytest.approx(np.log(problem.mass).sum())
-    assert metric.report().rows == ()
+    assert metric.report.rows == ()
 
 
 @both
@@ -167,11 +167,13 @@ def test_report(joint: bool, solve: str) -> None:
     w = problem.initial_weights(0)
     metric = ao.LayerMetric(problem, w, joint=joint, solve=solve)
     metric.solve(problem.gradient(w))
-    report = metric.report()
+    report = metric.report
     assert [row.size for row in report.rows] == ([36] if joint else [12, 12, 12])
     assert {row.rank for row in report.rows} == {4}
     expected = dense_metric(problem, w, joint)
+    assert (len(report), report[0], list(report)) == (len(report.rows), report.rows[0], list(report.rows))
     for row, block in zip(report.rows, metric.blocks, strict=True):
+        np.testing.assert_array_equal(np.asarray(block), metric.dense()[block.weights, block.weights])
         assert row.solver == solve or (solve == "auto" and row.solver in SOLVERS)
         assert row.residual < 1e-8
         top = np.linalg.eigvalsh(expected[block.weights, block.weights] / 0.01)[-1]

@@ -58,7 +58,7 @@ def dear(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("dear")
 def test_short_steps_share_a_factorisation(factorisations: list[str]) -> None:
     problem = make_problem(samples=12, mass=1e-4)
-    names = [metric.report().rows[1].solver for metric in descend(problem, 0.001, 10, solve="dual", tol=1e-6)]
+    names = [metric.report.rows[1].solver for metric in descend(problem, 0.001, 10, solve="dual", tol=1e-6)]
     assert len(factorisations) < 15
     assert names[0] == "dual"
     assert "cg, held dual" in names
