@@ -9,17 +9,25 @@ import numpy as np
 
 from actionopt.errors import InputError
 from actionopt.modules.derived import pull_back
-from actionopt.ops import DualOps, Ops
+from actionopt.ops import Ops, duals_over
 from actionopt.ops.base import Array
 
 
 class Loss:
     """A scalar energy a sample, `value(ops, y, target)`; derivatives follow from it.
 
+    A subclass may add `gradient` and `curvature` in closed form; a class with a `value` of its own inherits neither.
+
     Arrays are `(..., B, d)` for outputs and `(B, t)` for targets, in the namespace `ops`.
     """
 
     name = "loss"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for derived in ("gradient", "curvature"):  # a parent's closed forms are those of another value
+            if "value" in vars(cls) and derived not in vars(cls):
+                setattr(cls, derived, getattr(Loss, derived))
 
     def value(self, ops: Ops, y: Array, target: Array) -> Array:
         """Return the energy of each sample, `(..., B)`."""
@@ -35,7 +43,7 @@ class Loss:
         For cross-entropy and logistic losses it is the Fisher information of the predicted distribution; for every
         loss it is the generalised Gauss-Newton metric.
         """
-        duals = DualOps(ops)
+        duals = duals_over(ops)
         product = duals.parts(self.gradient(duals, duals.dual(y, v), target))[1]
         return v * 0.0 if product is None else product
 

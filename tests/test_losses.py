@@ -92,6 +92,21 @@ def test_curvature_is_symmetric(name: str, rng: np.random.Generator) -> None:
         assert np.linalg.eigvalsh(matrix).min() > -1e-15
 
 
+def test_a_new_value_does_not_inherit_its_parents_closed_forms(rng: np.random.Generator) -> None:
+    class Fourfold(ao.SquaredError):
+        def value(self, ops: Any, y: Any, target: Any) -> Any:
+            return 4.0 * super().value(ops, y, target)
+
+    class Weighted(ao.SquaredError):
+        def curvature(self, ops: Any, y: Any, target: Any, v: Any) -> Any:
+            return 2.0 * v
+
+    y, t, v = rng.standard_normal((3, SAMPLES, OUTPUTS))
+    np.testing.assert_allclose(Fourfold().gradient(NUMPY, y, t), 4.0 * (y - t), rtol=1e-14)
+    np.testing.assert_allclose(Fourfold().curvature(NUMPY, y, t, v), 4.0 * v, rtol=1e-14)
+    assert Weighted.gradient is ao.SquaredError.gradient
+
+
 def test_squared_error_has_unit_curvature(rng: np.random.Generator) -> None:
     y, v = rng.standard_normal((2, SAMPLES, OUTPUTS))
     np.testing.assert_array_equal(ao.SquaredError().curvature(NUMPY, y, y, v), v)

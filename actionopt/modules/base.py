@@ -9,7 +9,7 @@ import numpy as np
 
 from actionopt.errors import InputError
 from actionopt.modules.derived import pull_back
-from actionopt.ops import DualOps, Ops
+from actionopt.ops import Ops, duals_over
 from actionopt.ops.base import Array
 
 
@@ -17,7 +17,7 @@ class Module:
     """A map `z_out = f(z_in, w)` from `in_size` to `out_size` numbers with `weight_size` weights.
 
     A subclass sets the three sizes and writes `forward`; Jacobian products, metrics and constraints follow
-    from it. A closed-form `vjp` may be added for speed.
+    from it. A closed-form `vjp` may be added for speed; it is not inherited by a class with a `forward` of its own.
 
     Parameters
     ----------
@@ -43,6 +43,11 @@ class Module:
     weight_size: int
     mass: Any = None
     name: str | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" in vars(cls) and "vjp" not in vars(cls):  # a parent's closed form is that of another equation
+            cls.vjp = Module.vjp  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -99,7 +104,7 @@ class Module:
 
     def jvp(self, ops: Ops, w: Array, z: Array, dw: Array | None, dz: Array | None) -> tuple[Array, Array]:
         """Push tangents of weights and input forward: return `f` and `A dz + B dw`; None is a zero tangent."""
-        duals = DualOps(ops)
+        duals = duals_over(ops)
         out = self.forward(duals, duals.dual(w, dw), duals.dual(z, dz))
         value, tangent = duals.parts(out)
         return value, value * 0.0 if tangent is None else tangent

@@ -175,3 +175,29 @@ def test_initial_weights_are_seeded_and_fit(name: str) -> None:
 @every_module
 def test_repr_names_the_module(name: str) -> None:
     assert type(CASES[name]).__name__ in repr(CASES[name])
+
+
+def test_a_new_equation_does_not_inherit_its_parents_closed_form(rng: np.random.Generator) -> None:
+    class Doubled(ao.Dense):
+        def forward(self, ops: Any, w: Any, z: Any) -> Any:
+            return 2.0 * super().forward(ops, w, z)
+
+    doubled, twice = Doubled(3, 3, "tanh"), ao.Chain(ao.Dense(3, 3, "tanh"), Scaled())
+    w, (z, adjoint) = rng.standard_normal(doubled.weight_size), rng.standard_normal((2, SAMPLES, 3))
+    out = doubled.forward(NUMPY, w, z)
+    for found, expected in zip(
+        doubled.vjp(NUMPY, w, z, out, adjoint), twice.vjp(NUMPY, w, z, out, adjoint), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-14)
+    targets = rng.standard_normal((SAMPLES, 3))
+    first, second = (ao.Problem(module, z, targets, ao.SquaredError(), mass=0.1) for module in (doubled, twice))
+    np.testing.assert_allclose(
+        ao.LayerMetric(first, w).dense(), ao.LayerMetric(second, w, joint=True).dense(), rtol=1e-12, atol=1e-13
+    )
+
+
+class Scaled(ao.Module):
+    in_size, out_size, weight_size = 3, 3, 0
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        return 2.0 * z
