@@ -40,7 +40,9 @@ class Problem:
     output_metric : "fisher", "euclidean", None or callable
         Metric on the outputs that the layerwise metric pulls back: the Hessian of the loss in the output, the
         identity, or none, so that the metric is the mass alone. A callable `factor(ops, outputs, targets)`
-        returns factors `(..., B, m, out_size)`; one of a single argument takes the outputs alone.
+        returns the m rows of L_o, `g_o = L_o^T L_o`, as a list of arrays `(..., B, out_size)`. Where no derivatives of
+        the metric are needed, `factor(outputs)` or `factor(outputs, targets)` on NumPy will do, which returns factors
+        `(..., B, m, out_size)`, or one `(m, out_size)` for all samples.
     weight_decay : float
         Coefficient rho >= 0.
     name : str, optional

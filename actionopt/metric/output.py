@@ -49,7 +49,7 @@ def user_rows(problem: Problem, ops: Ops, y: Array, target: Array) -> Sequence[A
     metric: Any = problem.output_metric
     arguments = len(inspect.signature(metric).parameters)
     if arguments >= 3:
-        return _check_rows(problem, list(metric(ops, y, target)), ops, y)
+        return _check_rows(problem, metric(ops, y, target), ops, y)
     if ops is not NUMPY:
         raise InputError(
             "this computation needs derivatives of the output metric: write it as output_metric(ops, outputs, "
@@ -69,11 +69,16 @@ def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return len(shape) <= len(target) and all(a in (1, b) for a, b in zip(shape[::-1], target[::-1], strict=False))
 
 
-def _check_rows(problem: Problem, rows: list[Array], ops: Ops, y: Array) -> list[Array]:
+def _check_rows(problem: Problem, rows: Any, ops: Ops, y: Array) -> Sequence[Array]:
+    expected = (
+        f"output_metric(ops, outputs, targets) must return a list of at least one row (..., B, {ops.size(y)}) for the "
+        f"outputs of module {problem.labels[-1]}"
+    )
+    if not isinstance(rows, (list, tuple)):  # the rows of an array would be its samples
+        raise InputError(f"{expected}, got {type(rows).__name__}")
     sizes = [ops.size(row) for row in rows]
     if not rows or any(size != ops.size(y) for size in sizes):
-        raise InputError(
-            f"output_metric must return at least one row (..., B, {ops.size(y)}) for the outputs of module "
-            f"{problem.labels[-1]}, got rows of {sizes} features"
-        )
+        raise InputError(f"{expected}, got rows of {sizes} features")
+    if ops is NUMPY and not all(_fits(row.shape, y.shape) for row in rows):
+        raise InputError(f"{expected}, got rows of shape {[row.shape for row in rows]} for outputs {y.shape}")
     return rows

@@ -34,6 +34,8 @@ class Saddle(ao.Loss):
         (lambda y: np.full((1, 3), np.nan), "output metric of module 3 last is not finite"),
         (lambda ops, y, target: [], r"at least one row \(..., B, 3\) for the outputs of module 3 last"),
         (lambda ops, y, target: [ops.columns(y)[0]], r"of module 3 last, got rows of \[1\] features"),
+        (lambda ops, y, target: np.ones((*y.shape[:-1], 3, 3)), r"a list of at least one row .* got ndarray"),
+        (lambda ops, y, target: [np.ones((5, 3))], r"got rows of shape \[\(5, 3\)\] for outputs \(3, 3\)"),
     ],
 )
 def test_factor_of_a_wrong_shape(factor: Any, message: str) -> None:
