@@ -21,11 +21,10 @@ from actionopt.constrained.quadratic import as_casadi, solve_linearized
 from actionopt.constrained.solution import Solution, solution_at
 from actionopt.constrained.training import check_start, resolve_formulation, transcribe
 from actionopt.errors import InputError, SolverError, unknown_name
+from actionopt.metric.batched import METRICS
 from actionopt.metric.layer_metric import LayerMetric
 from actionopt.nlp.plugins import check_limits
 from actionopt.problem import Problem
-
-METRICS = ("euclidean", "layerwise", "joint")
 
 
 def proximal_step(
@@ -35,7 +34,7 @@ def proximal_step(
     *,
     solver: str | None = None,
     linearized: bool = False,
-    metric: str = "euclidean",
+    metric: str = "layerwise",
     formulation: str = "auto",
     throw: bool = True,
     tol: float = 1e-8,
@@ -55,9 +54,10 @@ def proximal_step(
         An NLP solver of CasADi, "ipopt" where None. The linearised problem takes a QP solver as well, and where None
         "qrqp", or "ipopt" for more than a thousand unknowns.
     linearized : bool
-        Solve the quadratic program instead: its solution is the explicit step.
-    metric : "euclidean", "layerwise" or "joint"
-        G: the mass alone, the layerwise metric, or that of all modules jointly (which has no stages: not for fatrop).
+        Solve the quadratic program instead: its solution is the explicit step, that of `step`.
+    metric : "layerwise", "joint" or "euclidean"
+        G, as in `step`: block diagonal over modules, all modules at once (which has no stages: not for fatrop), or the
+        mass alone, which is cheapest for modules of many weights.
     formulation : "auto", "lifted" or "condensed"
         As in `train`; the linearised problem is lifted.
     throw, tol, max_iterations, options
