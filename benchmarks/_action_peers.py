@@ -203,7 +203,8 @@ def metric_product(case: Case) -> ca.Function:
     for part, move in zip(parts, moves, strict=True):
         pushed = ca.jtimes(y, part, move) / len(case.inputs)
         if case.labels is not None:
-            p = ca.exp(y - ca.repmat(ca.log(ca.sum1(ca.exp(y))), y.shape[0], 1))
+            level = ca.horzcat(*[ca.logsumexp(column) for column in ca.horzsplit(y)])
+            p = ca.exp(y - ca.repmat(level, y.shape[0], 1))
             pushed = p * pushed - p * ca.repmat(ca.sum1(p * pushed), y.shape[0], 1)
         rows.append(case.mass * move + ca.jtimes(ca.vec(y), part, ca.vec(pushed), True))
     product = ca.Function("Gu", [*parts, *moves], [ca.vertcat(*rows)])
@@ -230,13 +231,16 @@ def casadi_flow(case: Case, hessian: str = "exact", limit: float = 100.0) -> Ans
     nlp = {"x": x, "f": h * ca.sum2(cost(middle, gap)), "g": ca.vec(law(middle, flows))}
     options = ipopt_options(hessian, limit)
     if hessian == "gauss-newton":
-        frozen, scale = ca.MX.sym("frozen", n, steps), ca.MX.sym("scale")
-        curved = ca.triu(ca.hessian(h * ca.sum2(cost(frozen, gap)), x)[0])
-        quadratic = ca.Function("quadratic", [free, frozen], [curved])
+        # h J^T G J with v - u = J x + const, J sparse and constant, G of every stage side by side
+        by_velocity = ca.Function("G", [w, u], [ca.densify(ca.jacobian(product(w, u), u))])
+        dense = ca.Function("G", [w], [by_velocity(w, ca.DM.zeros(n))]).map(steps)
+        law_of_gap = ca.DM(ca.Function("J", [x], [ca.jacobian(ca.vec(gap), x)])(0))
+        columns = ca.Function("middle", [free], [middle])(ca.reshape(x, 2 * n, steps))
+        blocks = ca.diagcat(*ca.horzsplit(dense(columns), n))
+        curved = h * ca.mtimes(law_of_gap.T, ca.mtimes(blocks, law_of_gap))
+        scale = ca.MX.sym("scale")
         arguments = [x, ca.MX.sym("p", 0), scale, ca.MX.sym("multipliers", n * steps)]
-        columns = ca.Function("middle", [free], [middle])
-        again = ca.reshape(x, 2 * n, steps)
-        options["hess_lag"] = ca.Function("hess_lag", arguments, [scale * quadratic(again, columns(again))])
+        options["hess_lag"] = ca.Function("hess_lag", arguments, [ca.triu(scale * curved)])
     solver = ca.nlpsol("solver", "ipopt", nlp, options)
     built = time.perf_counter()
     guess = np.tile(np.concatenate([np.zeros(n), case.start]), steps)

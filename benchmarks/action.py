@@ -237,7 +237,7 @@ def flow(report: Report, limit: float) -> None:
     for case in (xor_case(), make_case("4-8-8-3 flow, 139", (4, 8, 8, 3), 50, 5.0, fixed=False, classes=True)):
         casadi = {
             f"CasADi map + ipopt, {kind}": functools.partial(peers.casadi_flow, case, kind, limit)
-            for kind in ("exact", "limited-memory", "gauss-newton")
+            for kind in ("exact", "gauss-newton", "limited-memory")
         }
         summarise(report, case.name, contest(report, case, {**us(case), **casadi}, limit))
 
