@@ -10,11 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from actionopt.action.scheme import make_grid, make_scheme
-from actionopt.action.task import make_task
 from actionopt.errors import InputError, SolverError
 from actionopt.loading import load_problem
-from actionopt.nlp.plugins import check_solver
 from actionopt.report.progress import stage_bar
 from actionopt.report.stages import STAGES, Context, Options, Outcome, Stage, check_options
 from actionopt.report.workspace import Record, Workspace, key_of, open_workspace
@@ -84,15 +81,6 @@ def run_stages(
             begin("Figures and report")
             finish(workspace, run)
     return run
-
-
-def _check(context: Context) -> None:
-    """Raise InputError for options that no stage can use, before any work."""
-    options = context.options
-    horizon = 1.0 if options.horizon is None else options.horizon
-    grid = make_grid(horizon, 1 if options.steps is None else options.steps)
-    make_task(context.what, context.start, options.end, make_scheme(options.scheme, grid), metric=options.metric)
-    check_solver(options.solver)
 
 
 def _run_all(
