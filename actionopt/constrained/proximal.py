@@ -34,7 +34,7 @@ def proximal_step(
     *,
     solver: str | None = None,
     linearized: bool = False,
-    metric: str = "layerwise",
+    metric: str = "euclidean",
     formulation: str = "auto",
     throw: bool = True,
     tol: float = 1e-8,
@@ -55,9 +55,10 @@ def proximal_step(
         "qrqp", or "ipopt" for more than a thousand unknowns.
     linearized : bool
         Solve the quadratic program instead: its solution is the explicit step, that of `step`.
-    metric : "layerwise", "joint" or "euclidean"
-        G, as in `step`: block diagonal over modules, all modules at once (which has no stages: not for fatrop), or the
-        mass alone, which is cheapest for modules of many weights.
+    metric : "euclidean", "layerwise" or "joint"
+        G, as in `step`: the mass alone, with which this is the minimising movement of the energy and the linearised
+        step is `-step_size / mass * gradient`; block diagonal over modules; or all modules at once (which has no
+        stages: not for fatrop).
     formulation : "auto", "lifted" or "condensed"
         As in `train`; the linearised problem is lifted.
     throw, tol, max_iterations, options
