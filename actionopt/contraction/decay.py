@@ -135,7 +135,7 @@ def check_decay(
         Where the starts lie from each other; the direction that contracts least at w0 where None, so that the
         certificate starts out tight.
     method : str
-        Of `flow`.
+        Of `flow`; "DOP853" for a start at a minimum, where rounding hides the residuals of the implicit equations.
     progress : bool
         Show progress bars on stderr.
 
