@@ -19,12 +19,12 @@ from actionopt.action.casadi_watch import WATCHABLE, Interrupt, Watch
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.lagrangian_density import LagrangianExpansion
 from actionopt.action.solve_newton import check_guess, make_density
-from actionopt.action.task import ActionSolution, ActionTask
+from actionopt.action.task import STATIONARY, ActionSolution, ActionTask
 from actionopt.nlp import NlpSolver, check_solver
 from actionopt.problem import Problem
 
 _ADVICE = {
-    "converged": "; a local minimum, other guesses may end elsewhere",
+    "converged": f"; {STATIONARY}",
     "iteration limit": "; continue from this trajectory (guess=)",
     "infeasible": "; for a path constraint take more steps or a longer horizon",
     "not finite": "; start from another guess",

@@ -87,7 +87,9 @@ def minimize_action(
     Returns
     -------
     Trajectory
-        A *local* minimum: other guesses may end elsewhere.
+        A stationary path, as a rule a *local* minimum: other guesses may end elsewhere. From a guess with a symmetry
+        of the system it can be a saddle of the action (the straight line in `problems/maier_stein.py`): start from one
+        without, such as `path_through`.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from actionopt.action.gradient_flow import GradientFlowDensity
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.lagrangian_density import LagrangianDensity
 from actionopt.action.newton import Preconditioner, newton
-from actionopt.action.task import ActionSolution, ActionTask
+from actionopt.action.task import STATIONARY, ActionSolution, ActionTask
 from actionopt.action.time_laplacian import TimeLaplacian
 from actionopt.errors import InputError
 from actionopt.problem import Problem
@@ -44,7 +44,7 @@ def solve_newton(
             report=lambda _, point: tick(f"S = {point.value:.6g}, |dS| = {point.gradient_norm:.1e}"),
         )
     message = {
-        "converged": "the action is stationary: a local minimum, other guesses may end elsewhere",
+        "converged": f"the action is stationary; {STATIONARY}",
         "iteration limit": f"not stationary after {result.iterations} iterations. Continue from this trajectory "
         "(guess=), take more steps, or approach the horizon by continuation",
         "stalled": "no step lowers the action further, as happens at the limit of rounding or from a poor guess. "

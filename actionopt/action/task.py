@@ -14,6 +14,9 @@ from actionopt.errors import InputError, unknown_name
 from actionopt.metric.batched import METRICS
 from actionopt.problem import Problem
 
+# what may be said of a path that a solver calls converged
+STATIONARY = "as a rule a local minimum: other guesses may end elsewhere, symmetric ones on a saddle of the action"
+
 
 @dataclass(frozen=True)
 class ActionTask:

@@ -135,8 +135,10 @@ def test_maier_stein_beyond_it_leaves_the_axis() -> None:
     mirrored = maier_stein_path(10.0, BENT * [1.0, -1.0])
     np.testing.assert_allclose(mirrored.action, found.action, rtol=1e-10)
     np.testing.assert_allclose(mirrored.weights, found.weights * [1.0, -1.0], atol=1e-5)
-    # the axis is stationary as well, and dearer: minima are local
-    assert maier_stein_path(10.0, "line").action == pytest.approx(0.5, abs=1e-6)
+    # the axis is stationary as well, and dearer: a saddle of the action, which the message allows for
+    on_axis = maier_stein_path(10.0, "line")
+    assert on_axis.action == pytest.approx(0.5, abs=1e-6)
+    assert "symmetric ones on a saddle of the action" in on_axis.message
 
 
 def climb(start: str, saddle: str) -> float:
