@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ["matplotlib", "sklearn", "onnx", "google", "autograd", "pandas", "tqdm", "click", "IPython", "tkinter"]
+HEAVY = ["matplotlib", "sklearn", "onnx", "google", "pandas", "tqdm", "click", "IPython", "tkinter"]
 
 
 @pytest.fixture(scope="module")

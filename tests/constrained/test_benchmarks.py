@@ -27,4 +27,7 @@ def test_derived_products(tmp_path: Path) -> None:
     path = tmp_path / "products.json"
     result = CliRunner().invoke(derived_products.main, ["--samples", "5", "--repeats", "1", "--json", str(path)])
     assert result.exit_code == 0, result.output
-    assert [row["size"] for row in json.loads(path.read_text())["rows"]] == [4, 16, 64]
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["size"] for row in rows] == [4, 4, 16, 16, 64, 64]
+    assert all(row["recorded"]["median"] > 0 for row in rows)
+    assert all(row["CasADi ratio"] > 0 for row in rows[::2])
