@@ -1,7 +1,8 @@
 """The action density of a formula, differentiated by CasADi and evaluated at all stages by one mapped call.
 
 For formulas of a few coordinates CasADi's scalar graphs beat NumPy's arrays, which pay for every operation of a
-formula and every direction: value, gradient and Hessian of the Mueller-Brown potential at 200 stages take about a millisecond.
+formula and every direction: value, gradient and Hessian of the Mueller-Brown potential at 200 stages take about a
+millisecond.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from actionopt.action.local_model import LocalModel
 from actionopt.action.scheme import Scheme
 from actionopt.metric.batched import BatchedMetric
-from actionopt.ops import NUMPY, DualOps
+from actionopt.ops import NUMPY, duals_over
 
-DUALS = DualOps(NUMPY)
+DUALS = duals_over(NUMPY)
 DENSE_LIMIT = 300  # unknowns of an interval up to which the Jacobian is formed
 SLOW = 0.2  # a Newton step that shrinks the residual by less asks for a new Jacobian
 MAX_ITERATIONS = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from actionopt.action.density import Expansion
-from actionopt.action.scheme import Scheme
+from actionopt.action.scheme import Scheme, lagrange
 
 
 def node_momenta(scheme: Scheme, expansion: Expansion) -> np.ndarray:
@@ -29,14 +29,5 @@ def evaluate_pieces(nodes: np.ndarray, points: np.ndarray, times: np.ndarray) ->
     degree = (len(points) - 1) // (len(nodes) - 1)
     interval = np.clip(np.searchsorted(nodes, times, side="right") - 1, 0, len(nodes) - 2)
     local = (times - nodes[interval]) / np.diff(nodes)[interval]
-    laws = _lagrange_values(np.linspace(0.0, 1.0, degree + 1), local)
+    laws = lagrange(np.linspace(0.0, 1.0, degree + 1), local)[0]
     return np.einsum("ki,kin->kn", laws, points[interval[:, None] * degree + np.arange(degree + 1)])
-
-
-def _lagrange_values(points: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Lagrange polynomials of `points` at `at`: `(len(at), len(points))`."""
-    columns = []
-    for i, point in enumerate(points):
-        others = np.delete(points, i)
-        columns.append(np.prod((at[:, None] - others) / (point - others), axis=1))
-    return np.stack(columns, axis=-1)

@@ -111,7 +111,7 @@ def _piecewise(
     name: str, order: int, times: np.ndarray, local_points: np.ndarray, local_stages: np.ndarray, quadrature: np.ndarray
 ) -> Scheme:
     """Lay one interval's Lagrange polynomials on every interval of the grid."""
-    values, slopes = _lagrange(local_points, local_stages)
+    values, slopes = lagrange(local_points, local_stages)
     intervals, degree, per_interval = len(times) - 1, len(local_points) - 1, len(local_stages)
     h = np.diff(times)
     interval = np.arange(intervals)[:, None, None]
@@ -139,8 +139,8 @@ def _piecewise(
     )
 
 
-def _lagrange(points: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values and slopes `(len(at), len(points))` of the Lagrange polynomials of `points`."""
+def lagrange(points: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return values and slopes `(len(at), len(points))` of the Lagrange polynomials of `points`."""
     basis = [np.polynomial.Polynomial.fit(points, row, len(points) - 1) for row in np.eye(len(points))]
     return (
         np.stack([p(at) for p in basis], axis=-1),

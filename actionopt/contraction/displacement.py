@@ -18,10 +18,10 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from actionopt.action.local_model import LocalModel
 from actionopt.contraction.smooth import check_smooth
 from actionopt.errors import InputError
-from actionopt.ops import NUMPY, DualOps
+from actionopt.ops import NUMPY, duals_over
 from actionopt.problem import Problem
 
-DUALS = DualOps(NUMPY)
+DUALS = duals_over(NUMPY)
 BLOCK_NUMBERS = 400_000  # numbers in the widest array of a block of directions: a few megabytes
 
 
