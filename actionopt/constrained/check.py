@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -183,11 +183,11 @@ def check_adjoints(
     pinned, pins = PinnedWeights(problem, **settings).solve(w, 1 / _largest([expected.gradient]))
     rows = _rows(problem, multipliers, expected.adjoints)
     gradient_error = float(abs(expected.gradient + pins).max(initial=0.0)) / _largest([expected.gradient])
-    relative_error = max(row.relative_error for row in rows)
+    relative_error = _worst(row.relative_error for row in rows)
     worse = layers if not layers.success else pinned
     check = AdjointCheck(
         ok=bool(worse.success and relative_error <= tol and gradient_error <= tol),
-        max_error=max(row.max_error for row in rows),
+        max_error=_worst(row.max_error for row in rows),
         relative_error=relative_error,
         modules=rows,
         gradient_error=gradient_error,
@@ -222,6 +222,11 @@ def _check_finite(kind: str, labels: Sequence[str], arrays: Sequence[np.ndarray]
 def _largest(arrays: Sequence[np.ndarray]) -> float:
     """Return the largest magnitude, 1 where all are zero: a scale to divide by."""
     return max(float(abs(array).max(initial=0.0)) for array in arrays) or 1.0
+
+
+def _worst(errors: Iterable[float]) -> float:
+    """Return the largest error, NaN where one is."""
+    return float(np.max(list(errors)))
 
 
 def _rows(
