@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a short piece of work."""
+"""Ctrl-C that waits for the end of a short piece of work, and Ctrl-C that ended a longer one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -27,3 +30,15 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if came:
         raise KeyboardInterrupt
+
+
+def was_interrupted(result: Any) -> bool:
+    """Whether Ctrl-C ended the computation of a result, which then holds what was reached."""
+    return getattr(result, "status", None) == "interrupted"
+
+
+def unless_interrupted(result: Result) -> Result:
+    """Return the result, or raise KeyboardInterrupt where Ctrl-C ended its computation."""
+    if was_interrupted(result):
+        raise KeyboardInterrupt
+    return result

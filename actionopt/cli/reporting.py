@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from actionopt.action.interrupts import was_interrupted
 from actionopt.errors import InputError, SolverError
 
 
@@ -35,7 +36,7 @@ class Reporting(click.Command):
         except InputError as error:
             return _complain(str(error), 2)
         except SolverError as error:
-            return _complain(str(error), 1)
+            return _complain(str(error), 130 if was_interrupted(error.result) else 1)
         except (click.Abort, KeyboardInterrupt):
             return _complain("interrupted", 130)
         except BrokenPipeError:  # the reader, such as head, has seen enough

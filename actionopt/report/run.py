@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from actionopt.action.interrupts import unless_interrupted
 from actionopt.errors import InputError, SolverError
 from actionopt.loading import load_problem
 from actionopt.report.progress import stage_bar
@@ -134,6 +135,7 @@ def _run_stage(stage: Stage, context: Context, workspace: Workspace, key: str, r
     try:
         outcome: Outcome = stage.run(context)
     except (InputError, SolverError) as error:
+        unless_interrupted(getattr(error, "result", None))
         return Record(key, "failed", str(error), time.perf_counter() - began)
     return workspace.remember(
         stage.name,

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from actionopt.action.flow import flow, flow_velocity
+from actionopt.action.interrupts import unless_interrupted
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, SolverError
 from actionopt.problem import Problem
@@ -88,7 +89,7 @@ def _follow(problem: Problem, w0: np.ndarray, horizon: float, steps: int, metric
     explicit = _explicit(problem, w0, horizon, steps, metric)
     if explicit is not None:
         return explicit
-    return flow(problem, w0, horizon=horizon, steps=steps, metric=metric, throw=False)
+    return unless_interrupted(flow(problem, w0, horizon=horizon, steps=steps, metric=metric, throw=False))
 
 
 def _explicit(problem: Problem, w0: np.ndarray, horizon: float, steps: int, metric: str) -> Trajectory | None:
@@ -97,6 +98,7 @@ def _explicit(problem: Problem, w0: np.ndarray, horizon: float, steps: int, metr
         found = flow(problem, w0, horizon=horizon, steps=steps, method="rk4", metric=metric, throw=False)
     except (InputError, SolverError):
         return None
+    unless_interrupted(found)
     assert found.energy is not None
     rising = np.diff(found.energy) > 1e-9 * (abs(found.energy[0]) + 1e-300)
     return None if rising.any() or not found.success else found

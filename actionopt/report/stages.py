@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.action.continuation import continue_action
+from actionopt.action.interrupts import unless_interrupted
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.minimize import minimize_action
 from actionopt.action.scheme import make_grid, make_scheme
@@ -168,7 +169,7 @@ def action_stage(context: Context) -> Outcome:
         guess=guess,
         throw=False,
     )
-    found.save(context.folder / ACTION)
+    unless_interrupted(found).save(context.folder / ACTION)
     assert found.energy is not None
     lost = max(-float(found.energy_change or 0.0), AT_REST * (1.0 + abs(float(found.energy[0]))))
     moved = float(abs(found.weights - guess.weights).max())
@@ -198,7 +199,7 @@ def path_stage(context: Context) -> Outcome:
         metric=options.metric,
         throw=False,
     )
-    found = paths[-1]
+    found = unless_interrupted(paths[-1])
     found.save(context.folder / PATH)
     summary = {**found.summary, "horizons": [path.times[-1] for path in paths]}
     message = f"The path of least action to the given end takes time {found.times[-1]:g} and action {found.action:.6g}."

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -124,6 +125,7 @@ def test_help_imports_no_command() -> None:
     [
         (ao.InputError("the input\nis wrong"), 2, "actionopt: the input is wrong\n"),
         (ao.SolverError("it stopped"), 1, "actionopt: it stopped\n"),
+        (ao.SolverError("stopped by hand", SimpleNamespace(status="interrupted")), 130, "actionopt: stopped by hand\n"),
         (KeyboardInterrupt(), 130, "actionopt: interrupted\n"),
         (click.BadParameter("odd"), 2, "actionopt: Invalid value: odd\n"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 from pathlib import Path
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 import actionopt as ao
 from actionopt.cli import main
 from actionopt.report import run as running
-from actionopt.report import stages, write
+from actionopt.report import scale, stages, write
 from actionopt.report.workspace import MANIFEST
 
 PROBLEM = """
@@ -144,6 +145,21 @@ def test_stage_that_raises_is_reported_and_tried_again(file: Path, monkeypatch: 
     assert "the solver gave up. Take more steps" in page
     monkeypatch.undo()
     assert repeated(file) == {"action", "contraction"}
+
+
+@pytest.mark.parametrize("stage", ["flow", "action"])
+def test_ctrl_c_inside_a_stage_ends_the_run(file: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    """The solvers catch Ctrl-C and return what they reached: no stage may take that for its result."""
+    module, name = {"flow": (scale, "flow"), "action": (stages, "minimize_action")}[stage]
+    solve = getattr(module, name)
+
+    def interrupted(*arguments: Any, **options: Any) -> ao.Trajectory:
+        return dataclasses.replace(solve(*arguments, **options), success=False, status="interrupted")
+
+    monkeypatch.setattr(module, name, interrupted)
+    assert go(file).exit_code == 130
+    monkeypatch.undo()
+    assert repeated(file) == {"flow": {"flow", "action", "contraction"}, "action": {"action", "contraction"}}[stage]
 
 
 @pytest.mark.usefixtures("drawn")
