@@ -120,12 +120,17 @@ class _StageSolver:
         self.scale = self.scale or self._scale(first)
         best, residual = guess, interval.residual(guess)
         size, fresh = _size(residual) / self.scale, False
+        if not np.isfinite(size):
+            self.residual = np.inf
+            return None
         for _ in range(MAX_ITERATIONS):
             if size <= ROUNDING:
                 break
             if self._inverse is None:
                 self._inverse, fresh = interval.inverse(best), True
                 self.stats["jacobians"] += 1
+                if self._inverse is None:
+                    break
             step = self._inverse(residual)
             self.stats["iterations"] += 1
             for damping in (1.0, 0.5, 0.25, 0.125) if fresh and size > self.tol else (1.0,):
@@ -149,7 +154,8 @@ class _StageSolver:
     def _scale(self, start: np.ndarray) -> float:
         """What residuals are compared with: the gradient at the start, or the energy where that is nearly critical."""
         problem = self.model.problem
-        return max(_size(problem.gradient(start)), 0.1 * abs(problem.energy(start)), np.finfo(float).tiny)
+        with np.errstate(all="ignore"):
+            return max(_size(problem.gradient(start)), 0.1 * abs(problem.energy(start)), np.finfo(float).tiny)
 
 
 class _Interval:
@@ -170,18 +176,21 @@ class _Interval:
             residual = self.model.momentum(NUMPY, *self.stages(unknowns))
         return residual if np.isfinite(residual).all() else np.full_like(residual, np.inf)
 
-    def inverse(self, unknowns: np.ndarray) -> Inverse:
-        """Return a function that applies the inverse Jacobian to a residual."""
+    def inverse(self, unknowns: np.ndarray) -> Inverse | None:
+        """Return a function that applies the inverse Jacobian to a residual, None where that is not finite."""
         return self._dense(unknowns) if unknowns.size <= DENSE_LIMIT else self._krylov(unknowns)
 
-    def _dense(self, unknowns: np.ndarray) -> Inverse:
+    def _dense(self, unknowns: np.ndarray) -> Inverse | None:
         w, v = self.stages(unknowns)
         count, n = w.shape
         along = np.broadcast_to(np.eye(n)[:, None], (n, count, n))
-        by_position = self.model.momentum(DUALS, DUALS.dual(w, along), DUALS.dual(v, np.zeros_like(along))).tangent
-        by_velocity = self.model.momentum(DUALS, DUALS.dual(w, np.zeros_like(along)), DUALS.dual(v, along)).tangent
-        jacobian = np.einsum("jqi,qp->qipj", by_position, self.position)
-        jacobian += np.einsum("jqi,qp->qipj", by_velocity, self.velocity)
+        with np.errstate(all="ignore"):
+            by_position = self.model.momentum(DUALS, DUALS.dual(w, along), DUALS.dual(v, np.zeros_like(along))).tangent
+            by_velocity = self.model.momentum(DUALS, DUALS.dual(w, np.zeros_like(along)), DUALS.dual(v, along)).tangent
+            jacobian = np.einsum("jqi,qp->qipj", by_position, self.position)
+            jacobian += np.einsum("jqi,qp->qipj", by_velocity, self.velocity)
+        if not np.isfinite(jacobian).all():
+            return None
         factor = lu_factor(jacobian.reshape(count * n, count * n))
         return lambda residual: lu_solve(factor, residual.ravel()).reshape(unknowns.shape)
 

@@ -12,6 +12,7 @@ from actionopt.action.local_model import LocalModel
 from actionopt.action.trajectory import Trajectory
 from actionopt.backprop import split_weights
 from actionopt.contraction.displacement import DUALS, displacement
+from actionopt.errors import InputError
 from actionopt.ops import NUMPY
 from actionopt.problem import Problem
 
@@ -52,12 +53,12 @@ def estimate_lipschitz(problem: Problem, points: Trajectory | Any) -> Lipschitz:
     Raises
     ------
     InputError
-        If the weights cannot be used, or the energy has a kink at a point.
+        If the weights cannot be used, or the energy has a kink at a point or overflows there.
     """
     nodes = points.weights if isinstance(points, Trajectory) else points
     nodes = np.atleast_2d(problem.check_weights(nodes, "points"))
-    kappa = max(float(gradient_norms(problem, w).max()) for w in nodes)
-    smoothness = max(_hessian_norm(problem, w) for w in nodes)
+    kappa = max(_finite(k, float(gradient_norms(problem, w).max())) for k, w in enumerate(nodes))
+    smoothness = max(_finite(k, _hessian_norm(problem, w)) for k, w in enumerate(nodes))
     method = (
         f"maxima over {len(nodes)} points and {problem.samples} samples of the norm of a sample's gradient and of the "
         "largest absolute eigenvalue of the energy's Hessian; lower estimates of the constants of a region"
@@ -67,7 +68,8 @@ def estimate_lipschitz(problem: Problem, points: Trajectory | Any) -> Lipschitz:
 
 def gradient_norms(problem: Problem, w: np.ndarray) -> np.ndarray:
     """Return `|d loss_b / dw|` of each sample `(B,)` at `w (n,)`, weight decay left out."""
-    return np.linalg.norm(sample_gradients(problem, w), axis=-1)
+    with np.errstate(all="ignore"):
+        return np.linalg.norm(sample_gradients(problem, w), axis=-1)
 
 
 def sample_gradients(problem: Problem, w: np.ndarray) -> np.ndarray:
@@ -85,6 +87,12 @@ def sample_gradients(problem: Problem, w: np.ndarray) -> np.ndarray:
     return np.concatenate(pulled[::-1], axis=-1)
 
 
+def _finite(point: int, norm: float) -> float:
+    if not np.isfinite(norm):
+        raise InputError(f"point {point}: the energy overflows there, and its derivatives with it; leave it out")
+    return norm
+
+
 def _hessian_norm(problem: Problem, w: np.ndarray) -> float:
     if problem.size <= DENSE_LIMIT:
         return float(abs(np.linalg.eigvalsh(displacement(problem, w, "euclidean").momentum_jacobian)).max())
@@ -92,8 +100,11 @@ def _hessian_norm(problem: Problem, w: np.ndarray) -> float:
     still = np.zeros_like(w)
 
     def product(v: np.ndarray) -> np.ndarray:
-        return model.momentum(DUALS, DUALS.dual(w, v.ravel()), still).tangent
+        with np.errstate(all="ignore"):
+            return model.momentum(DUALS, DUALS.dual(w, v.ravel()), still).tangent
 
     operator = LinearOperator((problem.size, problem.size), matvec=product, dtype=float)
     start = np.random.default_rng(0).standard_normal(problem.size)
+    if not np.isfinite(product(start)).all():
+        return np.nan
     return float(abs(eigsh(operator, k=1, which="LM", v0=start, tol=1e-6, return_eigenvectors=False)[0]))

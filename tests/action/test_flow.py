@@ -176,3 +176,20 @@ def test_progress_bar_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None
 def test_rejections(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ao.InputError, match=message):
         ao.flow(squared(), **{"horizon": 1.0, "steps": 10, **changes})
+
+
+class Exponential(ao.Module):
+    in_size, out_size, weight_size = 1, 1, 1
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        return ops.exp(ops.unpack(w, (1,)) * z)
+
+
+@pytest.mark.parametrize("method", ["implicit_midpoint", "gauss2", "euler"])
+@pytest.mark.parametrize("start", [400.0, 355.0])  # the energy overflows, or only its derivatives
+def test_a_start_that_overflows_is_named(method: str, start: float) -> None:
+    problem = ao.Problem(Exponential(), [[1.0], [1.999]], [[0.0], [0.0]], ao.SquaredError())
+    with pytest.raises((ao.SolverError, ao.InputError), match=r"did not take its first step|not finite"):
+        ao.flow(problem, [start], horizon=1.0, steps=3, method=method)
+    with pytest.raises(ao.InputError, match="the Lagrangian is not finite at the guess"):
+        ao.minimize_action(problem, [start], horizon=1.0, steps=3)

@@ -64,3 +64,14 @@ def test_along_a_trajectory() -> None:
 def test_weights_of_the_wrong_length_are_refused() -> None:
     with pytest.raises(ao.InputError, match="points must have length"):
         ao.estimate_lipschitz(network(), np.zeros(3))
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_points_where_the_energy_overflows_are_named(dense: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever they stand: the largest of numbers and a NaN depends on their order."""
+    monkeypatch.setattr("actionopt.contraction.lipschitz.DENSE_LIMIT", 100 if dense else 0)
+    problem = ao.Problem(ao.Dense(1, 3, "exp"), [[1.0], [2.0]], np.zeros((2, 3)), ao.SquaredError())
+    calm, wild = np.zeros(problem.size), np.full(problem.size, 400.0)
+    for index, points in enumerate(([wild, calm], [calm, wild])):
+        with pytest.raises(ao.InputError, match=f"point {index}: the energy overflows there"):
+            ao.estimate_lipschitz(problem, np.stack(points))
