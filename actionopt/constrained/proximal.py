@@ -54,7 +54,7 @@ def proximal_step(
         An NLP solver of CasADi, "ipopt" where None. The linearised problem takes a QP solver as well, and where None
         "qrqp", or "ipopt" for more than a thousand unknowns.
     linearized : bool
-        Solve the quadratic program instead: its solution is the explicit step, that of `step`.
+        Solve the quadratic program instead: its solution is the explicit step, that of `step` in the same metric.
     metric : "euclidean", "layerwise" or "joint"
         G, as in `step`: the mass alone, with which this is the minimising movement of the energy and the linearised
         step is `-step_size / mass * gradient`; block diagonal over modules; or all modules at once (which has no
