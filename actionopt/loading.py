@@ -135,17 +135,26 @@ def _check_options(path: Path, build: Callable[..., Any], options: dict[str, Any
 
 
 def _explained(path: Path, error: BaseException) -> InputError:
-    """Name the user's own line: the last one of the traceback that lies in the problem file."""
+    """Name the user's own line: the last one of the traceback, or of what caused it, that lies in the problem file."""
     filename = os.path.abspath(path)  # as Python records it
     line: int | None
     text: str | None
     if isinstance(error, SyntaxError) and error.filename == filename:
         line, text, reason = error.lineno, (error.text or "").strip(), error.msg
     else:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == filename]
+        frames = [
+            f for e in _with_causes(error) for f in traceback.extract_tb(e.__traceback__) if f.filename == filename
+        ]
         line, text = (frames[-1].lineno, frames[-1].line) if frames else (None, None)
         reason = str(error)
     place = f"{path}, line {line}, `{text}`" if line else f"{path}"
     return InputError(
         f"{place}: {reason}" if isinstance(error, InputError) else f"{place}: {type(error).__name__}: {reason}"
     )
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """List the error and what it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__

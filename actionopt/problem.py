@@ -279,13 +279,28 @@ def _dry_run(problem: Problem) -> None:
     nodes = np.stack([problem.initial_weights(seed) for seed in (0, 1)])
     with np.errstate(all="ignore"):
         for label, module, piece in zip(problem.labels, problem.modules, problem.slices, strict=True):
-            z = _try_module(f"module {label}", module, nodes[:, piece], z)
+            out = _try_module(f"module {label}", module, nodes[:, piece], z)
+            _try_derivative(f"module {label}: forward", module.vjp, nodes[0, piece], z, out, np.ones_like(out))
+            z = out
         value = np.asarray(problem.loss.value(NUMPY, np.stack([z, z]), targets))
     if value.shape != (2, len(z)):
         raise InputError(
             f"{problem.loss.name}: value returned shape {value.shape} for outputs {(2, *z.shape)}, "
             f"expected one number a sample, {(2, len(z))}"
         )
+    with np.errstate(all="ignore"):
+        _try_derivative(f"{problem.loss.name}: value", problem.loss.gradient, z, targets)
+
+
+def _try_derivative(what: str, derivative: Callable[..., Any], *point: np.ndarray) -> None:
+    """Evaluate a reverse derivative, where a formula that leaves the namespace fails."""
+    try:
+        derivative(NUMPY, *point)
+    except (TypeError, AttributeError, IndexError, ValueError) as error:
+        raise InputError(
+            f"{what} cannot be differentiated, {type(error).__name__}: {error}; write it with the functions of ops: "
+            "ops.tanh in place of np.tanh, ops.columns(z) in place of z[...]"
+        ) from error
 
 
 def _try_module(what: str, module: Module, nodes: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -296,6 +311,8 @@ def _try_module(what: str, module: Module, nodes: np.ndarray, z: np.ndarray) -> 
     """
     single = [[np.asarray(module.forward(NUMPY, w, row[None])) for row in z] for w in nodes]
     for out in (out for outs in single for out in outs):
+        if out.shape == () and out.item() is None:
+            raise InputError(f"{what}: forward returned None; is its `return` missing?")
         if out.shape != (1, module.out_size):
             raise InputError(
                 f"{what}: forward returned shape {out.shape} for one sample, expected (1, {module.out_size})"

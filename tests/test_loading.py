@@ -105,6 +105,13 @@ def test_a_changed_file_is_read_again(write: Callable[[str], Path]) -> None:
             r"mine\.py, line 5, `return ao\.Problem\(.*`: .*Dense\(4, 1",
         ),
         (
+            "import numpy as np\nimport actionopt as ao\n\nclass Own(ao.Module):\n"
+            "    in_size, out_size, weight_size = 2, 2, 0\n    def forward(self, ops, w, z):\n"
+            "        return np.tanh(z)\n\ndef build():\n"
+            "    return ao.Problem([Own()], [[1, 2]], [[1, 2]], ao.SquaredError())\n",
+            r"line 7, `return np\.tanh\(z\)`: module 1 Own: forward cannot be differentiated, TypeError",
+        ),
+        (
             "import numpy as np\n\ndef build():\n    return np.linalg.solve(np.zeros((2, 2)), np.ones(2))\n",
             r"line 4, `return np.linalg.solve\(.*`: LinAlgError: Singular matrix$",
         ),

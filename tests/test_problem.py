@@ -126,6 +126,18 @@ class Unready(ao.Module):
     in_size, out_size, weight_size = 3, 2, 0
 
 
+class Own(ao.Module):
+    """Has the equation it is given, and one weight."""
+
+    in_size, out_size, weight_size = 3, 2, 1
+
+    def __init__(self, equation: Any) -> None:
+        self.equation = equation
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        return self.equation(ops, w, z)
+
+
 BAD_X, BAD_Y = X.copy(), Y.copy()
 BAD_X[2, 1], BAD_Y[3, 0] = np.nan, -np.inf
 
@@ -139,6 +151,19 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"modules": 3}, "Problem takes modules, got 3 of type int"),
     ({"modules": [Shaped()]}, r"module 1 Shaped: forward returned shape \(1, 3\) for one sample, expected \(1, 2\)"),
     ({"modules": [ByHand()]}, "module 1 ByHand: forward .*take weights apart with ops.unpack"),
+    (
+        {"modules": [Own(lambda ops, w, z: np.tanh(z[..., :2]) * ops.unpack(w, (1,)))]},
+        "module 1 Own: forward cannot be differentiated, TypeError: .*; write it with the functions of ops",
+    ),
+    ({"modules": [Own(lambda ops, w, z: None)]}, "module 1 Own: forward returned None; is its `return` missing"),
+    (
+        {"modules": [Own(lambda ops, w, z: ops.unpack(w, (1,), (2,))[1])]},
+        r"ops.unpack: pieces \(1,\), \(2,\) take more than 1 weight",
+    ),
+    (
+        {"loss": ao.CustomLoss(lambda ops, y, target: ops.sum(np.abs(y)))},
+        "value cannot be differentiated, TypeError: .*; write it with the functions of ops",
+    ),
     ({"inputs": X[:, :2]}, r"inputs must have 3 columns, what the first module Dense\(3, 4, 'tanh'\) takes; got 2"),
     ({"inputs": BAD_X}, "inputs must be finite, got nan at sample 2, column 1"),
     ({"inputs": X[None]}, r"inputs must have shape \(B, d\), samples first, got shape \(1, 4, 3\)"),

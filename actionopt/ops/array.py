@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.errors import InputError
 from actionopt.ops.base import Array, Ops
 
 _SAME_NAME = ("exp", "log", "log1p", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh", "arctan", "abs")
@@ -26,6 +27,10 @@ class ArrayOps(Ops):
         for shape in shapes:
             rows, columns = (1, *shape) if len(shape) == 1 else shape
             stop = start + rows * columns
+            if stop > w.shape[-1]:
+                raise InputError(
+                    f"ops.unpack: pieces {', '.join(map(str, shapes))} take more than {w.shape[-1]} weights"
+                )
             parts.append(w[..., start:stop].reshape((*lead, rows, columns)))
             start = stop
         return parts[0] if len(shapes) == 1 else tuple(parts)

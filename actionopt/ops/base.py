@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+from actionopt.errors import unknown_name
+
 Array = Any  # a NumPy array, a Dual, a Linear or a CasADi expression: the namespace decides
 
 ELEMENTWISE = (
@@ -20,6 +22,12 @@ class Ops(ABC):
     Elementwise, same shape out: exp, log, log1p, sqrt, sin, cos, tan, tanh, sinh, cosh, arctan, abs, relu,
     step (1 where positive, else 0), sigmoid, softplus.
     """
+
+    level: int = 0  # of the infinitesimals, where duals are nested
+
+    def __getattr__(self, name: str) -> Any:  # where nothing of that name is found
+        known = {*ELEMENTWISE, *(key for key, entry in vars(Ops).items() if callable(entry) and key[0] != "_")}
+        raise AttributeError(str(unknown_name("function of ops", name, known)))
 
     @abstractmethod
     def unpack(self, w: Array, *shapes: tuple[int, ...]) -> Any:

@@ -75,7 +75,7 @@ class LinearOps(Ops):
 
     def __init__(self, inner: Ops) -> None:
         self.inner = inner
-        self.level: int = getattr(inner, "level", 0) + 1
+        self.level = inner.level + 1
         for name in ELEMENTWISE:
             setattr(self, name, getattr(inner, name))
 

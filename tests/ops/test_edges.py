@@ -97,3 +97,11 @@ def test_numpy_leaves_operators_to_duals() -> None:
     x = duals.dual(np.array([1.0, 2.0]), np.ones(2))
     for out in (np.array([3.0, 4.0]) * x, np.float64(2.0) * x, np.array([3.0, 4.0]) - x):
         assert duals.parts(out)[1] is not None
+
+
+@pytest.mark.parametrize("ops", [NUMPY, CASADI, DualOps(NUMPY), DualOps(DualOps(NUMPY))])
+def test_unknown_functions_are_named_with_the_known_ones(ops: Any) -> None:
+    message = r"unknown function of ops 'epx'; did you mean 'exp'\? Known: abs, .*columns, concatenate, .*tanh"
+    with pytest.raises(AttributeError, match=message):
+        ops.epx(np.zeros((1, 1)))
+    assert not hasattr(ops, "stack")
