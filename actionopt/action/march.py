@@ -25,6 +25,7 @@ DENSE_LIMIT = 300  # unknowns of an interval up to which the Jacobian is formed
 SLOW = 0.2  # a Newton step that shrinks the residual by less asks for a new Jacobian
 MAX_ITERATIONS = 60
 ROUNDING = 1e-16
+NEGLIGIBLE = 1e-14  # Newton steps below this part of the weights change nothing
 INTERRUPTED = "interrupted"
 
 Inverse = Callable[[np.ndarray], np.ndarray]
@@ -142,6 +143,10 @@ class _StageSolver:
             slow = trial_size > SLOW * size
             if trial_size < size:
                 best, residual, size, fresh = trial, trial_residual, trial_size, False
+            elif _size(step) <= NEGLIGIBLE * (1.0 + _size(best)):
+                # near a critical point rounding of g is all that is left, however small the scale
+                size = min(size, self.tol)
+                break
             elif fresh and size > self.tol:
                 break
             if slow and size <= self.tol:

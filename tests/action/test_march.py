@@ -13,6 +13,7 @@ from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.solve_newton import make_density
 from actionopt.action.task import make_task
 from actionopt.metric.batched import METRICS
+from problems import robot_arm
 from tests.action.cases import PROBLEMS, softmax, squared
 from tests.action.naive import NaiveFlow
 
@@ -68,7 +69,17 @@ def test_progress_and_counts() -> None:
     assert 1 <= done.stats["jacobians"] < done.stats["iterations"]
 
 
-def test_unsolved_step_says_when() -> None:
+def test_flow_from_the_bottom_of_a_well_rests_there() -> None:
+    """Residuals there are rounding, as large as the gradient itself."""
+    problem = robot_arm.build()
+    start = problem.check_weights(robot_arm.postures()[0]) + 1e-7
+    done = march(LocalModel(problem, "joint"), make_scheme("midpoint", make_grid(2.0, 4)), start, tol=1e-11)
+    assert done.failure is None
+    assert abs(done.points - start).max() < 1e-5
+
+
+def test_unsolved_step_says_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marching, "MAX_ITERATIONS", 1)
     problem = squared()
     done = march(
         LocalModel(problem, "layerwise"), make_scheme("midpoint", make_grid(1.0, 3)), problem.initial_weights(), tol=0.0
