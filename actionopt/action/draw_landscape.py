@@ -136,6 +136,7 @@ def _draw_plane(
         energy = _energy(what, grid)
         along = np.concatenate([t.energy for t in trajectories if t.energy is not None])
         drawn = ax.contourf(x, y, energy, levels=_levels(energy, along), cmap=figures.CMAP, extend="both")
+        drawn.set(edgecolor="face", linewidth=0.3)  # no hairlines between the levels
         _colour_bar(ax, drawn, "energy" if what.size == 2 else "energy of the slice through the paths' mean")
     elif isinstance(what, Drift) and what.size == 2:
         field = np.asarray(what.drift(NUMPY, grid))

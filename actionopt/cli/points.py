@@ -58,12 +58,12 @@ def trajectory_record(trajectory: Trajectory) -> dict[str, Any]:
     return {**trajectory.summary, **{name: getattr(trajectory, name) for name in names}}
 
 
-def check_out(out: Path | None) -> None:
-    """Raise InputError where a trajectory could not be saved, before anything is computed."""
+def check_out(out: Path | None, ending: str = ".npz") -> None:
+    """Raise InputError where a result could not be saved, before anything is computed."""
     if out is None:
         return
-    if out.suffix != ".npz":
-        raise InputError(f"--out takes a name that ends in .npz, got {out}")
+    if out.suffix != ending:
+        raise InputError(f"--out takes a name that ends in {ending}, got {out}")
     folder = next(folder for folder in out.absolute().parents if folder.exists())
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise InputError(f"cannot write {out}: {folder} is no folder that can be written to")

@@ -9,8 +9,8 @@ import click
 import numpy as np
 
 from actionopt.cli.common import emit, load_modular, problem_command
+from actionopt.cli.points import check_out
 from actionopt.constrained.train import train
-from actionopt.errors import InputError
 from actionopt.files import replacing
 
 
@@ -40,8 +40,7 @@ def command(
 
     Exit status 1: the solver stopped early; the last iterate is shown and saved.
     """
-    if out is not None and out.suffix != ".npy":
-        raise InputError(f"--out {out}: expected the path of a file that ends in .npy")
+    check_out(out, ".npy")
     problem = load_modular(path, settings)
     start = problem.initial_weights(seed)
     solution = train(

@@ -107,6 +107,8 @@ def inline_svg(svg: str, prefix: str, title: str) -> str:
     opening, rest = drawing.split(">", 1)
     width = re.search(r'\swidth="([\d.]+)pt"', opening)
     opening = re.sub(r'\s(width|height)="[^"]*pt"', "", opening)
-    # as wide as drawn, so that the words of all figures have one size, and narrower where the page is
-    limit = f' style="max-width:{SCALE * float(width[1]):.0f}px"' if width else ""
+    # as wide as drawn, so that the words of all figures have one size, and narrower where the page is:
+    # but on the narrowest pages they scroll, or their words would be too small
+    size = float(width[1]) if width else 0.0
+    limit = f' style="max-width:{SCALE * size:.0f}px;--drawn:{size:.0f}px"' if width else ""
     return f'{opening}{limit} role="img" aria-label="{html.escape(title, quote=True)}">{rest}'

@@ -102,7 +102,7 @@ def _overview(run: Run) -> Section:
 
 def _numbers(record: Record) -> tuple[tuple[str, str], list[tuple[str, Any]]] | None:
     rows = [
-        (name.replace("_", " "), value)
+        (name.replace("_", " ").replace("hamiltonian", "Hamiltonian"), value)
         for name, value in record.summary.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     ]

@@ -70,7 +70,7 @@ def test_a_solver_that_stops_early(run: Callable, tmp_path: Path) -> None:
         (["--formulation", "lifetd"], "unknown formulation 'lifetd'; did you mean 'lifted'"),
         (["--tol", "0"], "tol"),
         (["--max-iterations", "-3"], "max_iterations"),
-        (["--out", "weights.txt"], "--out weights.txt: expected the path of a file that ends in .npy"),
+        (["--out", "weights.txt"], "--out takes a name that ends in .npy, got weights.txt"),
         (["--set", "width=-1"], "out_size must be a whole number >= 0, got -1"),
         (["--nonsense"], "No such option"),
     ],
