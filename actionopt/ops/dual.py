@@ -17,7 +17,11 @@ from actionopt.ops.base import ELEMENTWISE, Array, Ops
 
 
 class Dual:
-    """`value + eps * tangent`; a tangent of None is zero. `level` tells nested infinitesimals apart."""
+    """`value + eps * tangent`; a tangent of None is zero. `level` tells nested infinitesimals apart.
+
+    A tangent has the samples and features of its value, so that sums over them are those of the value's terms; leading
+    axes may differ.
+    """
 
     __slots__ = ("level", "tangent", "value")
     __array_ufunc__ = None  # NumPy leaves the operators to this class
@@ -37,7 +41,12 @@ class Dual:
     def __add__(self, other: Any) -> Any:
         if (parts := self._parts(other)) is None:
             return other + self
-        return Dual(self.value + parts[0], _add(self.tangent, parts[1]), self.level)
+        value, tangent = parts
+        out = self.value + value
+        if tangent is None:
+            return Dual(out, _spread(self.tangent, self.value, out), self.level)
+        slope = _spread(tangent, value, out) if self.tangent is None else self.tangent + tangent
+        return Dual(out, slope, self.level)
 
     __radd__ = __add__
 
@@ -47,10 +56,15 @@ class Dual:
     def __sub__(self, other: Any) -> Any:
         if (parts := self._parts(other)) is None:
             return other.__rsub__(self)
-        return Dual(self.value - parts[0], _subtract(self.tangent, parts[1]), self.level)
+        value, tangent = parts
+        out = self.value - value
+        if tangent is None:
+            return Dual(out, _spread(self.tangent, self.value, out), self.level)
+        slope = _spread(-tangent, value, out) if self.tangent is None else self.tangent - tangent
+        return Dual(out, slope, self.level)
 
     def __rsub__(self, other: Any) -> Any:
-        return Dual(other - self.value, _subtract(None, self.tangent), self.level)  # a constant at this level
+        return -self + other  # a constant at this level
 
     def __mul__(self, other: Any) -> Any:
         if (parts := self._parts(other)) is None:
@@ -83,10 +97,18 @@ def _add(a: Array | None, b: Array | None) -> Array | None:
     return a if b is None else a + b
 
 
-def _subtract(a: Array | None, b: Array | None) -> Array | None:
-    if b is None:
-        return a
-    return -b if a is None else a - b
+def _spread(tangent: Array | None, value: Array, out: Array) -> Array | None:
+    """Give a tangent the samples and features that its value was broadcast to, as `out`, by a constant."""
+    if tangent is None:
+        return None
+    before, after = _own_axes(value), _own_axes(out)
+    return tangent if before == after else tangent * np.ones(after)
+
+
+def _own_axes(x: Array) -> tuple[int, ...]:
+    while type(x) is Dual:
+        x = x.value
+    return np.shape(x)[-2:]
 
 
 def _accumulate(a: Array | None, b: Array | None) -> Array | None:

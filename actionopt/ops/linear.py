@@ -164,13 +164,18 @@ class LinearOps(Ops):
     def concatenate(self, parts: Sequence[Array]) -> Array:
         sizes = [lengths_of(part)[-1] for part in parts]
         own = next((part.lengths for part in parts if isinstance(part, Linear)), (0,))
-        rows = max((lengths_of(part)[-2] for part in parts), default=1) if len(own) == 2 else None
-        return self._join(
-            parts,
-            lambda *parts: self.inner.concatenate(parts),
-            (sum(sizes),) if rows is None else (rows, sum(sizes)),
-            lambda a: self.inner.split(a, sizes),
-        )
+        rows = [lengths_of(part)[-2] for part in parts] if len(own) == 2 else []
+        whole = max(rows, default=1)
+
+        def cut(a: Array) -> Sequence[Array]:
+            pieces = self.inner.split(a, sizes)
+            if not rows:
+                return pieces
+            shapes = zip(pieces, rows, sizes, strict=True)
+            return [self._fold(piece, (whole, size), (count, size)) for piece, count, size in shapes]
+
+        lengths = (whole, sum(sizes)) if rows else (sum(sizes),)
+        return self._join(parts, lambda *parts: self.inner.concatenate(parts), lengths, cut)
 
     def _join(
         self,

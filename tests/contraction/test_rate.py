@@ -305,3 +305,18 @@ def test_overflow_names_what_is_not_finite() -> None:
     steep = ao.Problem(ao.Dense(1, 1, "exp", bias=False), [[1.0]], None, flat, output_metric="euclidean")
     with pytest.raises(ao.InputError, match="the metric is not finite"):
         ao.contraction_rate(steep, [400.0])
+
+
+class Shift(ao.Module):
+    in_size, out_size, weight_size = 2, 2, 2
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        return z + ops.unpack(w, (2,))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5])
+def test_weights_added_to_inputs_count_once_a_sample(samples: int) -> None:
+    """E = 1/(2B) sum |x_b + w|^2 has the Hessian I, and the metric I beside the mass."""
+    problem = ao.Problem(Shift(), np.ones((samples, 2)), np.zeros((samples, 2)), ao.SquaredError(), mass=0.5)
+    for metric, rate in (("euclidean", 2.0), ("layerwise", 1 / 1.5), ("joint", 1 / 1.5)):
+        assert ao.contraction_rate(problem, [0.3, -0.2], metric=metric) == pytest.approx(rate, rel=1e-12)

@@ -50,6 +50,18 @@ class Pinned(ao.Module):
         return ops.concatenate([a * x * y + b, ops.row([0.5]), ops.concatenate([ops.sin(y)])])
 
 
+class Spread(ao.Module):
+    """Weights and columns that constants spread over features and samples before they are added up or joined."""
+
+    in_size, out_size, weight_size = 3, 3, 3
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        a, b = ops.unpack(w, (1,), (2,))
+        x, y, _ = ops.columns(z)
+        total = ops.sum(a + ops.row([1.0, 2.0]), keepdims=True) * ops.sum(ops.row([1.0, 2.0, 4.0]) - x, keepdims=True)
+        return ops.concatenate([b, total * y])
+
+
 CLOSED_FORM: dict[str, ao.Module] = {
     **{f"Dense {name}": ao.Dense(3, 3, name) for name in ACTIVATIONS},
     "Dense linear": ao.Dense(3, 3),
@@ -61,7 +73,13 @@ CLOSED_FORM: dict[str, ao.Module] = {
     "Chain": ao.Chain(ao.Dense(3, 2, "tanh"), ao.Chain(ao.Activation(2, "softplus"), ao.Dense(2, 3))),
     "Chain of one mass": ao.Chain(ao.Dense(3, 4), ao.Chain(ao.Dense(4, 3, "tanh"), mass=2.0)),
 }
-USERS: dict[str, ao.Module] = {"Gain": Gain(), "Rotation": Rotation(), "Attention": Attention(), "Pinned": Pinned()}
+USERS: dict[str, ao.Module] = {
+    "Gain": Gain(),
+    "Rotation": Rotation(),
+    "Attention": Attention(),
+    "Pinned": Pinned(),
+    "Spread": Spread(),
+}
 MIXED: dict[str, ao.Module] = {
     "Residual of a user's": ao.Residual(Gain()),
     "Parallel with a user's": ao.Parallel(Rotation(), ao.Parameter(0)),

@@ -8,6 +8,7 @@ import casadi as ca
 import numpy as np
 import pytest
 
+from actionopt.modules.derived import pull_back
 from actionopt.ops import CASADI, NUMPY, DualOps
 from actionopt.ops.base import ELEMENTWISE
 
@@ -105,3 +106,36 @@ def test_unknown_functions_are_named_with_the_known_ones(ops: Any) -> None:
     with pytest.raises(AttributeError, match=message):
         ops.epx(np.zeros((1, 1)))
     assert not hasattr(ops, "stack")
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda x, c: x + c,
+        lambda x, c: c + x,
+        lambda x, c: x - c,
+        lambda x, c: c - x,
+        lambda x, c: x * c,
+        lambda x, c: c / x,
+    ],
+    ids=["x + c", "c + x", "x - c", "c - x", "x * c", "c / x"],
+)
+@pytest.mark.parametrize("shape", [(1, 2), (3, 1), (1, 1)])
+def test_a_constant_spreads_a_tangent_with_its_value(
+    formula: Any, shape: tuple[int, int], rng: np.random.Generator
+) -> None:
+    """Sums over samples and features count a tangent as often as its value."""
+    x, dx = 2.0 + rng.random(shape), rng.standard_normal(shape)
+    c = rng.standard_normal((3, 2))
+    slope = (formula(x + 1e-6 * dx, c) - formula(x - 1e-6 * dx, c)).sum() / 2e-6
+    duals = DualOps(NUMPY)
+    for constant in (c, duals.dual(c, None)):
+        out = formula(duals.dual(x, dx), constant)
+        assert duals.parts(out)[1].shape == (3, 2)
+        total = duals.sum_samples(duals.sum(out, keepdims=True))
+        np.testing.assert_allclose(duals.parts(total)[1].item(), slope, rtol=1e-7)
+    (pulled,) = pull_back(lambda ops, x: formula(x, c), NUMPY, (x,), (2,))
+    np.testing.assert_allclose((pulled * dx).sum(), slope, rtol=1e-7)
+    outer = DualOps(duals)
+    nested = formula(outer.dual(duals.dual(x, dx), duals.dual(x, None)), c)
+    assert outer.parts(nested)[1].value.shape == (3, 2)
