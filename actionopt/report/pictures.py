@@ -18,6 +18,8 @@ from actionopt.report.stages import ACTION, ADJOINTS, PATH, RATES, Context, load
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+CONSTANT = 1e-2  # the share of the largest action density by which a Hamiltonian called constant may vary
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -88,11 +90,16 @@ def _hamiltonian(context: Context, dark: bool) -> Figure:
 
 
 def _hamiltonian_caption(context: Context) -> str:
-    hamiltonian = context.trajectory(PATH).hamiltonian
-    return (
-        f"The Hamiltonian along the path is {hamiltonian.mean():.4g} within {np.ptp(hamiltonian):.1e}: constant, to "
-        "the order of the scheme, as along every extremal."
-    )
+    path = context.trajectory(PATH)
+    spread, peak = float(np.ptp(path.hamiltonian)), float(abs(path.step_actions / np.diff(path.times)).max())
+    if spread <= CONSTANT * peak:
+        verdict = "constant, to the order of the scheme, as along every extremal"
+    else:
+        verdict = (
+            "it is constant along every extremal, and where it is not, time steps are too long: take more --steps or "
+            "--scheme gauss2"
+        )
+    return f"The Hamiltonian along the path is {path.hamiltonian.mean():.4g} within {spread:.1e}: {verdict}."
 
 
 def _landscape(file: str) -> Callable[[Context, bool], Figure]:

@@ -163,6 +163,17 @@ def test_ctrl_c_inside_a_stage_ends_the_run(file: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("drawn")
+@pytest.mark.parametrize(("steps", "constant"), [("3", False), ("50", True)])
+def test_hamiltonian_is_called_constant_only_where_it_is(tmp_path: Path, steps: str, constant: bool) -> None:
+    file = tmp_path / "well.py"
+    file.write_text((Path(__file__).parents[2] / "problems" / "double_well.py").read_text())
+    assert go(file, "--start", "left minimum", "--end", "saddle", "--horizon", "12", "--steps", steps).exit_code == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert ("constant, to the order of the scheme" in page) == constant
+    assert ("time steps are too long: take more --steps" in page) != constant
+
+
+@pytest.mark.usefixtures("drawn")
 def test_path_to_a_given_end(file: Path) -> None:
     result = go(file, "--start", "origin", "--end", "far", "--steps", "50", "--json")
     assert result.exit_code == 0, result.output
