@@ -52,12 +52,30 @@ def adjoints(problem: Problem, w: Any) -> Adjoints:
     InputError
         If the weights have the wrong length or are not finite.
     """
-    w = problem.check_weights(w)
-    weights = split_weights(problem, NUMPY, w)
-    states = forward_states(problem, NUMPY, weights)
+    return adjoints_of(problem, forward_pass(problem, problem.check_weights(w)))
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """Weights `(..., n)`, their pieces, one a module, and the states `[z_0, z_1, .., z_L]` they lead to."""
+
+    w: np.ndarray
+    pieces: list[np.ndarray]
+    states: list[np.ndarray]
+
+
+def forward_pass(problem: Problem, w: np.ndarray) -> ForwardPass:
+    """Evaluate the chain in NumPy at checked weights `(..., n)`."""
+    pieces = split_weights(problem, NUMPY, w)
+    return ForwardPass(w, pieces, forward_states(problem, NUMPY, pieces))
+
+
+def adjoints_of(problem: Problem, passed: ForwardPass) -> Adjoints:
+    """Backpropagate from a forward pass."""
+    states = passed.states
     loss_gradient = problem.loss.gradient(NUMPY, states[-1], problem.target_array)
-    all_adjoints, pieces = backward(problem, NUMPY, weights, states, loss_gradient / problem.samples)
-    gradient = np.concatenate(pieces, axis=-1) + problem.weight_decay * w
+    all_adjoints, pulled = backward(problem, NUMPY, passed.pieces, states, loss_gradient / problem.samples)
+    gradient = np.concatenate(pulled, axis=-1) + problem.weight_decay * passed.w
     return Adjoints(states[1:], all_adjoints, gradient)
 
 

@@ -41,7 +41,8 @@ def network(sizes: tuple[int, ...], samples: int, mass: float = MASS) -> ao.Prob
 
 def direction(problem: ao.Problem, w: np.ndarray, **options: Any) -> np.ndarray:
     """Return `G^{-1} g`, everything anew."""
-    return ao.LayerMetric(problem, w, **options).solve(problem.gradient(w))
+    metric = ao.LayerMetric(problem, w, **options)
+    return metric.solve(metric.gradient)
 
 
 class Walk:
@@ -53,7 +54,7 @@ class Walk:
 
     def __call__(self) -> np.ndarray:
         self.metric = ao.LayerMetric(self.problem, self.w, after=self.metric, **self.options)
-        found = self.metric.solve(self.problem.gradient(self.w))
+        found = self.metric.solve(self.metric.gradient)
         self.w = self.w - STEP * found
         return found
 

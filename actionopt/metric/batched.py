@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.backprop import forward_pass
 from actionopt.errors import SolverError, unknown_name
 from actionopt.metric.block import Block, metric_blocks
 from actionopt.metric.solver import BlockSolver
@@ -52,7 +53,7 @@ class BatchedMetric:
         self._blocks: list[_Stack | _Singly] = []
         if metric != "euclidean" and problem.output_metric is not None:
             with np.errstate(all="ignore"):
-                blocks = metric_blocks(problem, nodes, joint=metric == "joint", check=False)
+                blocks = metric_blocks(problem, forward_pass(problem, nodes), joint=metric == "joint", check=False)
                 self._blocks = [_all_nodes(block, len(nodes)) for block in blocks if block.rank]
 
     def product(self, v: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.backprop import ForwardPass
 from actionopt.metric.recursion import pulled_rows
 from actionopt.metric.rows import Rows, total
 from actionopt.problem import Problem
@@ -99,13 +100,13 @@ class Block:
         return self.root[:, None] * (np.eye(self.size) + self.normal()) * self.root
 
 
-def metric_blocks(problem: Problem, w: np.ndarray, *, joint: bool, check: bool = True) -> list[Block]:
-    """Return the blocks of the metric at weights `w (..., n)`: one a module that has weights, or one for all.
+def metric_blocks(problem: Problem, passed: ForwardPass, *, joint: bool, check: bool = True) -> list[Block]:
+    """Return the blocks of the metric: one a module that has weights, or one for all.
 
     Parameters
     ----------
     problem : Problem
-    w : array (..., n)
+    passed : ForwardPass
     joint : bool
         One block for all modules.
     check : bool
@@ -119,7 +120,7 @@ def metric_blocks(problem: Problem, w: np.ndarray, *, joint: bool, check: bool =
     root = np.sqrt(problem.mass)
     blocks = [
         _scaled(Block(label, cut, root[cut], rows))
-        for label, cut, rows in zip(problem.labels, problem.slices, pulled_rows(problem, w, check), strict=True)
+        for label, cut, rows in zip(problem.labels, problem.slices, pulled_rows(problem, passed, check), strict=True)
         if cut.stop > cut.start
     ]
     if joint and blocks:

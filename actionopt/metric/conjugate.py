@@ -99,7 +99,8 @@ def conjugate_gradients(
         Solutions of similar systems: the best of their combinations is the first guess.
     """
     y, residual = _first_guess(form, b, starts)
-    error, errors = form.error(cc, b, y, residual), []
+    # with a factor and no first guess there is nothing to measure before the first iteration
+    error, errors = form.error(cc, b, y, residual) if factor is None or starts or not b.any() else np.inf, []
     direction, previous, iteration = None, 0.0, 0
     while error > tol and iteration < limit:
         preconditioned = residual if factor is None else factor.solve(residual)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numbers
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from actionopt.backprop import adjoints_of, forward_pass
 from actionopt.errors import InputError, unknown_name
 from actionopt.metric.block import Block, metric_blocks
 from actionopt.metric.report import MetricReport, ReportRow
@@ -57,7 +59,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
     Examples
     --------
     >>> metric = ao.LayerMetric(problem, w)
-    >>> w = w - 0.1 * metric.solve(problem.gradient(w))
+    >>> w = w - 0.1 * metric.solve(metric.gradient)
     >>> metric = ao.LayerMetric(problem, w, after=metric)
     """
 
@@ -86,7 +88,8 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         self.w = _one_point(problem, w)
         self.joint = bool(joint)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named below
-            self.blocks = tuple(metric_blocks(problem, self.w, joint=self.joint))
+            self._passed = forward_pass(problem, self.w)
+            self.blocks = tuple(metric_blocks(problem, self._passed, joint=self.joint))
         held = {} if after is None else {solver.block.label: solver.leave() for solver in after.solvers}
         self.solvers = tuple(
             BlockSolver(block, solve, float(tol), held.get(block.label)) for block in self.blocks if block.rank
@@ -109,6 +112,21 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         for solver in self.solvers:
             x[solver.block.weights] = solver.solve(c[solver.block.weights])
         return x
+
+    @cached_property
+    def gradient(self) -> np.ndarray:
+        """`dE/dw (n,)` at the same weights, from the same forward pass.
+
+        Raises
+        ------
+        InputError
+            If it is not finite.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            gradient = adjoints_of(self.problem, self._passed).gradient
+        if not np.isfinite(gradient).all():
+            raise InputError("the gradient is not finite at these weights; take a smaller step or a larger mass")
+        return gradient
 
     @property
     def inverse(self) -> LinearOperator:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.backprop import forward_states, split_weights
+from actionopt.backprop import ForwardPass
 from actionopt.errors import InputError
 from actionopt.metric.output_factor import output_factor
 from actionopt.metric.rows import DenseRows, PlainRows, Rows
@@ -24,14 +24,14 @@ from actionopt.problem import Problem
 Pull = Callable[..., tuple[list[Rows], np.ndarray]]
 
 
-def pulled_rows(problem: Problem, w: np.ndarray, check: bool = True) -> list[list[Rows]]:
+def pulled_rows(problem: Problem, passed: ForwardPass, check: bool = True) -> list[list[Rows]]:
     """Return the rows of K for every module of a problem.
 
     Parameters
     ----------
     problem : Problem
-    w : array (..., n)
-        Weights, finite; leading axes are nodes.
+    passed : ForwardPass
+        At finite weights; leading axes are nodes.
     check : bool
         Whether states that are not finite are an error; if not, rows are NaN at the nodes where outputs are not.
 
@@ -46,8 +46,7 @@ def pulled_rows(problem: Problem, w: np.ndarray, check: bool = True) -> list[lis
     InputError
         Naming the module whose output is not finite, or what is wrong with the output metric.
     """
-    weights = split_weights(problem, NUMPY, w)
-    states = forward_states(problem, NUMPY, weights)
+    weights, states = passed.pieces, passed.states
     if check:
         _check_finite(problem, states[1:])
     rows = _factor_where_finite(problem, states[-1]) / np.sqrt(problem.samples)

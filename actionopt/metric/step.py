@@ -68,7 +68,7 @@ def step(
         direction = _finite_gradient(problem, w) / problem.mass
     else:
         inverse = LayerMetric(problem, w, joint=metric == "joint", solve=solve, tol=tol)
-        direction = inverse.solve(_finite_gradient(problem, w))
+        direction = inverse.solve(inverse.gradient)
     stepped: np.ndarray = w - float(step_size) * direction
     return stepped
 

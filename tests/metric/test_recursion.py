@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import actionopt as ao
+from actionopt.backprop import forward_pass
 from actionopt.metric.block import metric_blocks
 from actionopt.metric.output_factor import output_factor
 from actionopt.metric.rows import DenseRows, PlainRows, ScaledDenseRows
@@ -30,7 +31,7 @@ def test_rows_are_factors_times_jacobians(module: str, samples: int) -> None:
     factor = output_factor(problem, problem.outputs(w))
     expected = np.einsum("ibo,bon->ibn", factor, output_jacobian(problem, w)) / np.sqrt(samples)
     expected = expected.reshape(-1, problem.size) / np.sqrt(problem.mass)
-    (block,) = metric_blocks(problem, w, joint=True)
+    (block,) = metric_blocks(problem, forward_pass(problem, w), joint=True)
     assert relative(block.matrix(), expected) < 1e-12
     v, c = np.random.default_rng(0).standard_normal((2, max(expected.shape)))
     v, c = v[: problem.size], c[: len(expected)]
@@ -40,7 +41,7 @@ def test_rows_are_factors_times_jacobians(module: str, samples: int) -> None:
     assert relative(block.pull_push(as_rows).ravel(), expected @ (c @ expected)) < 1e-12
     assert relative(block.gram(), expected @ expected.T) < 1e-12
     assert relative(block.normal(), expected.T @ expected) < 1e-12
-    for own in metric_blocks(problem, w, joint=False):
+    for own in metric_blocks(problem, forward_pass(problem, w), joint=False):
         assert relative(own.matrix(), expected[:, own.weights]) < 1e-12
 
 
@@ -85,7 +86,7 @@ def test_a_curvature_of_ones_own_replaces_the_closed_form() -> None:
 def test_structure_is_kept_where_there_is_one() -> None:
     def kinds(module: str, **options: Any) -> list[type]:
         problem = make_problem(module, **options)
-        (block,) = metric_blocks(problem, problem.initial_weights(0), joint=True)
+        (block,) = metric_blocks(problem, forward_pass(problem, problem.initial_weights(0)), joint=True)
         return [type(rows) for rows in block.rows[1:-1]]
 
     assert kinds("Dense tanh", mass=0.5) == [DenseRows]
