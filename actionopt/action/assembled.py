@@ -12,6 +12,7 @@ from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
 
 from actionopt.action.discrete import ActionPoint, DiscreteAction
 from actionopt.action.lagrangian_density import LagrangianExpansion
+from actionopt.errors import SolverError
 
 
 class AssembledHessian:
@@ -50,7 +51,10 @@ class AssembledHessian:
                 return cholesky_banded(self.banded(convex))
             except LinAlgError:
                 continue
-        raise LinAlgError("the convex part of the Hessian could not be factorised")
+        raise SolverError(
+            "the Hessian of the action could not be factorised, even its convex part: start from another guess, take "
+            "more steps, or approach the horizon by continuation"
+        )
 
     def banded(self, stage_hessians: np.ndarray) -> np.ndarray:
         """Lay stage Hessians `(M, 2n, 2n)` into upper banded storage, the identity where X is fixed."""

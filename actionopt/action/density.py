@@ -60,7 +60,7 @@ class Expansion(ABC):
 
     @abstractmethod
     def product(self, dw: np.ndarray, dv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Hessian product: the change `(M, n)` of force and of momentum along `(dw, dv)`, leading axes allowed."""
+        """Hessian product: the change `(M, n)` of force and of momentum along `(dw, dv)`."""
 
     @abstractmethod
     def mass_solve(self, c: np.ndarray) -> np.ndarray:

@@ -127,7 +127,7 @@ def _explicit(
                     point = advance(velocity, points[-1], h)
                     if not (np.isfinite(point).all() and np.isfinite(problem.energy(point))):
                         trouble = "weights or energy are not finite"
-            except (InputError, SolverError) as error:
+            except (ValueError, SolverError) as error:  # SciPy's own where an implicit method meets infinity
                 trouble = str(error)
             if trouble:
                 return np.array(points), f"{trouble} in the step from t = {t:.4g}", {"iterations": len(points) - 1}
