@@ -28,7 +28,7 @@ from benchmarks._report import Report, Timing, measure
 NETWORKS = (((64, 64, 64, 10), 128), ((64, 64, 64, 10), 32), ((784, 256, 256, 10), 128), ((20, 16, 16, 3), 256))
 MASS = 0.01
 STEP = 0.05
-SLOW = 0.5  # seconds above which a contestant runs a few times only
+SLOW = 0.1  # seconds above which a contestant runs a few times only, and apart from the fast ones
 
 
 def network(sizes: tuple[int, ...], samples: int, mass: float = MASS) -> ao.Problem:
@@ -68,20 +68,23 @@ class Clocked:
 
 
 def in_turns(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Clocked]:
-    """Run all contestants once untimed, then in turns, fast ones from warm caches; slow ones three times."""
-    wall: dict[str, list[float]] = {name: [] for name in contestants}
-    processor: dict[str, list[float]] = {name: [] for name in contestants}
+    """Run all contestants once untimed; then the fast ones in turns, and after them the slow ones in turns.
+
+    Slow ones, which sweep through all caches, run three times and never between two fast ones.
+    """
     slow = {name for name, work in contestants.items() if measure(work).median > SLOW}
-    for turn in range(repeats):
-        for name, work in contestants.items():
-            if name not in slow or turn < 3:
-                if name not in slow:
-                    work()  # whoever ran before has emptied the caches
+    timings: dict[str, Clocked] = {}
+    for names, turns in (([n for n in contestants if n not in slow], repeats), (sorted(slow), min(repeats, 3))):
+        wall: dict[str, list[float]] = {name: [] for name in names}
+        processor: dict[str, list[float]] = {name: [] for name in names}
+        for _ in range(turns):
+            for name in names:
                 began, processor_began = time.perf_counter(), time.process_time()
-                work()
+                contestants[name]()
                 processor[name].append(time.process_time() - processor_began)
                 wall[name].append(time.perf_counter() - began)
-    return {name: Clocked(Timing(wall[name]), Timing(processor[name])) for name in contestants}
+        timings |= {name: Clocked(Timing(wall[name]), Timing(processor[name])) for name in names}
+    return {name: timings[name] for name in contestants}
 
 
 def compare(report: Report, sizes: tuple[int, ...], samples: int, repeats: int, skip: list[str]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LEGEND_LIMIT = 8  # curves up to which a legend names each
 SHOWN_LIMIT = 100  # curves that are drawn
+SMALL = 0.1  # action, relative to the range of the energy, up to which the balance is shown
 DECADES = 1e-16  # what lies further below the largest action density is rounding, and not shown
 
 
@@ -22,7 +23,7 @@ def draw_trajectory(trajectory: Trajectory, *, dark: bool = False) -> Figure:
     """Return a figure of four panels over time; momenta take the place of an energy that the system does not have.
 
     The energy panel of a gradient flow also holds `E(0) - int (kinetic + potential) dt`, which meets the energy where
-    the action is zero, and parts from it by the action so far where it is not.
+    the action is zero; for a path that pays action, from which it parts by the action so far, it is left out.
     """
     fig, axes = figures.figure(2, 2, width=8.4, height=5.2, sharex=True, dark=dark)
     (weights, energy), (density, hamiltonian) = axes
@@ -58,7 +59,8 @@ def draw_energy(ax: Axes, trajectory: Trajectory) -> None:
     """Draw the energy at the nodes, and the balance of a gradient flow."""
     assert trajectory.energy is not None
     ax.plot(trajectory.times, trajectory.energy, label="$E$")
-    if trajectory.kinetic_density is not None and trajectory.potential_density is not None:
+    balanced = abs(trajectory.action) <= SMALL * float(np.ptp(trajectory.energy))  # it parts by the action elsewhere
+    if balanced and trajectory.kinetic_density is not None and trajectory.potential_density is not None:
         spent = np.cumsum(_per_step(trajectory, trajectory.kinetic_density + trajectory.potential_density))
         balance = trajectory.energy[0] - np.concatenate([[0.0], spent])
         ax.plot(trajectory.times, balance, "--", label=r"$E(0) - \int (\mathrm{kinetic} + \mathrm{potential})$")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from actionopt.backprop import adjoints_of, forward_pass
+from actionopt.backprop import ForwardPass, adjoints_of, forward_pass
 from actionopt.errors import InputError, unknown_name
 from actionopt.metric.block import Block, metric_blocks
 from actionopt.metric.report import MetricReport, ReportRow
@@ -68,6 +68,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
     joint: bool
     blocks: tuple[Block, ...]
     solvers: tuple[BlockSolver, ...]
+    _passed: ForwardPass
 
     def __init__(
         self,

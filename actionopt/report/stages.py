@@ -22,11 +22,12 @@ from actionopt.errors import InputError
 from actionopt.files import replacing
 from actionopt.nlp import check_solver
 from actionopt.problem import Problem
-from actionopt.report.scale import resolved_flow, settling_time
+from actionopt.report.scale import RESOLVED, resolved_flow, settling_time
 
 FLOW, ACTION, PATH, ADJOINTS, RATES = "flow.npz", "action.npz", "path.npz", "adjoints.npz", "contraction.npz"
 CERTIFIED = 1e-12  # largest action of a certified flow, relative to the energy it loses
 AT_REST = 1e-6  # gradient, relative to the energy, below which a start counts as stationary
+PATH_STEPS = (100, 200, 400, 800)  # numbers of steps for a path, until its action settles
 RATE_NODES, RATE_SIZE = 21, 400  # nodes at which the contraction rate is computed, and weights up to which it is
 
 
@@ -186,30 +187,49 @@ def action_stage(context: Context) -> Outcome:
 
 
 def path_stage(context: Context) -> Outcome:
-    """Find the path of least action to the given end, over horizons that double."""
+    """Find the path of least action to the given end, over horizons and then steps that double."""
     options = context.options
     horizon = options.horizon or _path_time(context)
-    paths = continue_action(
-        context.what,
-        context.start,
-        options.end,
-        horizons=[horizon / 4, horizon / 2, horizon],
-        steps=options.steps or 100,
-        scheme=options.scheme,
-        metric=options.metric,
-        throw=False,
-    )
-    found = unless_interrupted(paths[-1])
+    paths = [_path(context, [horizon / 4, horizon / 2, horizon], options.steps or PATH_STEPS[0], None)]
+    change = np.inf
+    for steps in PATH_STEPS[1:] if options.steps is None else ():
+        paths.append(_path(context, [horizon], steps, paths[-1]))
+        change = abs(paths[-1].action - paths[-2].action) / max(abs(paths[-1].action), np.finfo(float).tiny)
+        if change <= RESOLVED:
+            break
+    found = paths[-1]
     found.save(context.folder / PATH)
-    summary = {**found.summary, "horizons": [path.times[-1] for path in paths]}
-    message = f"The path of least action to the given end takes time {found.times[-1]:g} and action {found.action:.6g}."
+    summary = {**found.summary, "step_error": change if len(paths) > 1 else None}
+    message = (
+        f"The path of least action to the given end takes time {found.times[-1]:g} and action {found.action:.6g}, "
+        f"with {len(found.times) - 1} steps."
+    )
     if found.energy is not None:
         climb = found.energy.max() - found.energy[0]
         message += (
             f" It climbs by {climb:.6g} in energy; twice the climb, {2 * climb:.6g}, is its limit for long times."
         )
-    state = "ok" if found.success else "failed"
-    return Outcome(state, message if found.success else f"{message} {found.message}", summary, (PATH,))
+    if not found.success:
+        return Outcome("failed", f"{message} {found.message}", summary, (PATH,))
+    if len(paths) > 1 and change > RESOLVED:
+        message += f" Its action still moved by {change:.1e} at the last doubling of the steps: give more --steps."
+    return Outcome("ok", message, summary, (PATH,))
+
+
+def _path(context: Context, horizons: list[float], steps: int, guess: Trajectory | None) -> Trajectory:
+    options = context.options
+    found = continue_action(
+        context.what,
+        context.start,
+        options.end,
+        horizons=horizons,
+        steps=steps,
+        guess=guess,
+        scheme=options.scheme,
+        metric=options.metric,
+        throw=False,
+    )
+    return unless_interrupted(found[-1])
 
 
 def _path_time(context: Context) -> float:

@@ -67,16 +67,19 @@ def _draw(workspace: Workspace, run: Run) -> dict[str, list[Picture]]:
 
 
 def _title(run: Run) -> str:
-    return f"{run.context.what.name}: from the equations to a certified trajectory"
+    return f"{run.context.what.name}: from the equations to trajectories of least action"
 
 
 def _lead(run: Run) -> str:
-    failed = [
-        stage.title for stage in STAGES if stage.name in run.records and run.records[stage.name].state == "failed"
-    ]
-    if not failed:
-        return "Everything that was computed holds."
-    return f"Not everything holds: see {' and '.join(failed)}, with what to try."
+    failed, skipped = (_titles(run, state) for state in ("failed", "skipped"))
+    lead = f"Not everything holds: see {failed}, with what to try." if failed else "Everything that was computed holds."
+    return f"{lead} Not computed: {skipped}." if skipped else lead
+
+
+def _titles(run: Run, state: str) -> str:
+    """Name the stages that ended in a state."""
+    records = run.records
+    return " and ".join(stage.title for stage in STAGES if stage.name in records and records[stage.name].state == state)
 
 
 def _sections(run: Run, drawn: dict[str, list[Picture]]) -> list[Section]:

@@ -144,5 +144,5 @@ def test_scalar_flows_of_problems_assemble_too(rng: np.random.Generator) -> None
 
 def test_hessian_that_is_not_finite_is_named_with_advice() -> None:
     action = action_of(double_well(), "midpoint", "free")
-    with pytest.raises(ao.SolverError, match="the Hessian of the action could not be factorised.*another guess"):
+    with pytest.raises(ao.SolverError, match=r"the Hessian of the action could not be factorised.*another guess"):
         AssembledHessian(action)._factorise(-np.ones((len(GRID) - 1, 4, 4)))

@@ -94,7 +94,13 @@ def test_everything_is_left_in_the_folder(file: Path) -> None:
     assert flow.energy[-1] < flow.energy[0]
     assert ao.Trajectory.load(out / "action.npz").action < 1e-20
     page = (out / "report.html").read_text()
-    for words in ("bowl: from the equations", "The trajectory is certified.", "--steps 10", "casadi", "seed"):
+    for words in (
+        "bowl: from the equations to trajectories",
+        "The trajectory is certified.",
+        "--steps 10",
+        "casadi",
+        "seed",
+    ):
         assert words in page
 
 
