@@ -77,8 +77,9 @@ def in_turns(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[st
     for names, turns in (([n for n in contestants if n not in slow], repeats), (sorted(slow), min(repeats, 3))):
         wall: dict[str, list[float]] = {name: [] for name in names}
         processor: dict[str, list[float]] = {name: [] for name in names}
-        for _ in range(turns):
-            for name in names:
+        for turn in range(turns):
+            shift = turn % max(len(names), 1)
+            for name in names[shift:] + names[:shift]:  # whoever runs before leaves caches and memory as it likes
                 began, processor_began = time.perf_counter(), time.process_time()
                 contestants[name]()
                 processor[name].append(time.process_time() - processor_began)

@@ -21,7 +21,7 @@ from actionopt.metric.output import output_product
 from actionopt.modules.derived import pull_back
 from actionopt.ops import DualOps, Linear, Ops, duals_over
 from actionopt.ops.base import Array
-from actionopt.ops.linear import plain
+from actionopt.ops.linear import bottom
 from actionopt.problem import Problem
 
 
@@ -114,7 +114,7 @@ class LocalModel:
 
     def _stacked(self, ops: Ops, w: Array, u: Array, masks: np.ndarray) -> tuple[Array, Array]:
         """Give u an axis of one tangent a module, each zero outside its module, in front of the axes of w."""
-        axis = -1 - np.ndim(plain(w))
+        axis = -1 - np.ndim(bottom(w))
         stack = masks.reshape(len(masks), *[1] * (-2 - axis), -1)
         moved = on_leaves(ops, lambda x: np.expand_dims(x, axis) * stack, u)
         return on_tangents(ops, lambda x: np.expand_dims(x, axis), w), moved
@@ -123,7 +123,7 @@ class LocalModel:
         """Join what belongs to each module: of a stack of tangents, the module's own."""
         if self._masks is None:
             return ops.concatenate(pieces)
-        axes = np.ndim(plain(w))
+        axes = np.ndim(bottom(w))
 
         def take(x: np.ndarray, index: int) -> np.ndarray:
             # a coefficient that no tangent enters has the axis with length one
@@ -135,7 +135,7 @@ class LocalModel:
         """Sum over the stack of tangents."""
         if self._masks is None:
             return stack
-        axis = -1 - np.ndim(plain(w))
+        axis = -1 - np.ndim(bottom(w))
         return on_leaves(ops, lambda x: x.sum(axis=axis), stack)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from actionopt.ops import DualOps, Ops
 from actionopt.ops.base import Array
-from actionopt.ops.linear import lengths_of, plain, recording
+from actionopt.ops.linear import bottom, lengths_of, recording
 
 
 def pull_back(
@@ -47,7 +47,7 @@ def pull_back(
     variables = [linear.variable(lengths_of(x)[-rank:]) for x, rank in zip(inputs, ranks, strict=True)]
     pairs = zip(inputs, variables, strict=True)
     value, tangent = duals.parts(forward(duals, *[duals.dual(x, variable) for x, variable in pairs]))
-    adjoint = np.ones(np.shape(plain(value))) if adjoint is None else adjoint
+    adjoint = np.ones(np.shape(bottom(value))) if adjoint is None else adjoint
     pulled = [None] * len(inputs) if tangent is None else linear.transposed(tangent, adjoint, variables)
     return [
         _constant(ops, _zero(x, rank, adjoint)) if found is None else found
@@ -57,7 +57,7 @@ def pull_back(
 
 def _zero(x: Array, rank: int, adjoint: Array) -> np.ndarray:
     """Return the adjoint of an input that the output does not depend on."""
-    x, adjoint = plain(x), plain(adjoint)
+    x, adjoint = bottom(x), bottom(adjoint)
     return np.zeros((*np.broadcast_shapes(x.shape[:-rank], adjoint.shape[:-2]), *x.shape[-rank:]))
 
 

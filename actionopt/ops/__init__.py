@@ -9,7 +9,8 @@ from actionopt.ops.array import NUMPY, ArrayOps
 from actionopt.ops.base import Ops
 from actionopt.ops.casadi import CASADI, CasadiOps
 from actionopt.ops.dual import Dual, DualOps, duals_over
-from actionopt.ops.linear import Linear, LinearOps, LinearProgram
+from actionopt.ops.linear import Linear, LinearOps
+from actionopt.ops.linear_program import LinearProgram
 
 __all__ = [
     "CASADI",
