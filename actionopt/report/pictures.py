@@ -150,8 +150,8 @@ PICTURES = (
         ACTION,
         _trajectory,
         lambda context: (
-            "Weights, energy, action density and Hamiltonian along the certified flow; the last two are zero to "
-            "rounding, as only along the flow itself."
+            "Weights, energy, action density and Hamiltonian along the certified flow; the last two are zero "
+            "to the tolerance of the solver, as only along the flow itself."
         ),
     ),
     Drawing("balance", "action", ACTION, _balance, _balance_caption),

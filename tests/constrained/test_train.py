@@ -165,3 +165,16 @@ def test_start_of_infinite_energy() -> None:
     problem = ao.Problem(ao.Dense(2, 2), data(2, 2), None, grow)
     with pytest.raises(ao.InputError, match="the energy at the starting weights is inf: choose smaller ones"):
         ao.train(problem, np.full(6, 1e4))
+
+
+def test_modules_too_large_for_scalar_graphs() -> None:
+    """A module of 520 weights is a graph of matrices; its second derivatives come another way."""
+    rng = np.random.default_rng(0)
+    layers = [ao.Dense(25, 20, "tanh"), ao.Dense(20, 1)]
+    problem = ao.Problem(
+        layers, rng.standard_normal((3, 25)), rng.standard_normal((3, 1)), ao.SquaredError(), weight_decay=1e-2
+    )
+    lifted, condensed = (ao.train(problem, formulation=form, tol=1e-9) for form in ("lifted", "condensed"))
+    assert lifted.energy == pytest.approx(condensed.energy, rel=1e-10)
+    assert abs(problem.gradient(lifted.weights)).max() < 1e-8
+    assert lifted.stats["iterations"] < 40

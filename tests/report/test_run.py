@@ -268,3 +268,11 @@ def test_iris_from_file_to_report(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     assert "The trajectory is certified." in result.stdout
+
+
+def test_progress_names_the_stages_on_stderr(file: Path) -> None:
+    result = go(file, "--progress", "--json")
+    assert json.loads(result.stdout)["ok"] is True
+    for title in ("Adjoints are multipliers", "Gradient flow", "Figures and report"):
+        assert title in result.stderr
+    assert "5/5" not in go(file).stderr
