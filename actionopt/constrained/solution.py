@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actionopt.constrained.training import Trained
 from actionopt.problem import Problem
 from actionopt.tables import html_table, text_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,33 @@ class Solution:
     def table(self) -> str:
         """Return the figures as aligned text."""
         return text_table(_HEADERS, [self._row()])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the multipliers module by module: the largest and the root mean square, on a log axis.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure where None.
+        """
+        from actionopt import figures
+
+        ax = figures.axes(ax)
+        places, tiny = np.arange(1, len(self.multipliers) + 1), np.finfo(float).tiny
+        sizes = [abs(array) for array in self.multipliers]
+        for color, label, values in (
+            (figures.COLORS[0], "largest", [size.max(initial=0.0) for size in sizes]),
+            (
+                figures.COLORS[1],
+                "root mean square",
+                [np.sqrt((size**2).mean()) if size.size else 0.0 for size in sizes],
+            ),
+        ):
+            ax.semilogy(places, np.maximum(values, tiny), "o-", color=color, label=label, markersize=4)
+        ax.set(xlabel="module", ylabel="|multiplier|", title=f"{self.stats['solver']}: energy {self.energy:.6g}")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.legend()
+        return ax
 
     def _repr_html_(self) -> str:
         return html_table(_HEADERS, [self._row()], self.message)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import actionopt as ao
+from actionopt import figures
 from tests.constrained.systems import SYSTEMS, Gain, classes, data
 
 PROBLEMS = Path(__file__).parents[2] / "problems"
@@ -101,6 +102,15 @@ def test_stats_and_table() -> None:
     np.testing.assert_array_equal(np.asarray(solution), solution.weights)
     assert "ipopt" in solution.table()
     assert "converged" in solution._repr_html_()
+
+
+def test_plot_shows_the_multipliers_of_every_module() -> None:
+    solution = ao.train(ISOLATED["tanh net"]())
+    largest, mean = solution.plot().lines
+    np.testing.assert_allclose(largest.get_ydata(), [abs(array).max() for array in solution.multipliers])
+    np.testing.assert_allclose(mean.get_ydata(), [np.sqrt((array**2).mean()) for array in solution.multipliers])
+    given = figures.axes()
+    assert solution.plot(ax=given) is given
 
 
 def test_large_condensed_problems_take_limited_memory() -> None:
