@@ -96,22 +96,14 @@ class AdjointCheck:
 
         What is smaller than 1e-19 of the largest adjoint, zero included, is drawn there.
         """
-        from matplotlib.ticker import MaxNLocator
 
-        from actionopt import figures
+        from actionopt.constrained.draw_adjoints import draw_by_module
 
-        ax = figures.axes(ax)
-        places = np.arange(1, len(self.modules) + 1)
-        tiny = 1e-19 * (max(row.largest for row in self.modules) or 1.0)
-        for label, color, values in (
-            ("largest |adjoint|", figures.COLORS[0], [row.largest for row in self.modules]),
-            ("largest |multiplier - adjoint|", figures.COLORS[1], [row.max_error for row in self.modules]),
-        ):
-            ax.semilogy(places, np.maximum(values, tiny), "o-", color=color, label=label, markersize=4)
-        ax.set(xlabel="module", ylabel="size", title=f"{self.solver}: relative error {self.relative_error:.1e}")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.legend()
-        return ax
+        curves = {
+            "largest |adjoint|": [row.largest for row in self.modules],
+            "largest |multiplier - adjoint|": [row.max_error for row in self.modules],
+        }
+        return draw_by_module(ax, curves, f"{self.solver}: relative error {self.relative_error:.1e}")
 
     def _repr_html_(self) -> str:
         caption = f"{self.solver}: relative error {self.relative_error:.1e}, gradient {self.gradient_error:.1e}"

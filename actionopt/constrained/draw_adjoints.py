@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from actionopt import figures
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_COLUMNS = 5
@@ -80,3 +81,18 @@ def _marks(points: int) -> dict[str, Any]:
         "alpha": float(np.clip(30 / np.sqrt(points + 1), 0.25, 0.9)),
         "rasterized": points > 2000,
     }
+
+
+def draw_by_module(ax: Axes | None, curves: Mapping[str, Sequence[float]], title: str) -> Axes:
+    """Draw one positive number a module for each curve, on a log axis, into the axes given or new ones."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax = figures.axes(ax)
+    floor = EXACT * (max(max(values, default=0.0) for values in curves.values()) or 1.0)
+    for color, (label, values) in zip(figures.COLORS, curves.items(), strict=False):
+        places = np.arange(1, len(values) + 1)
+        ax.semilogy(places, np.maximum(values, floor), "o-", color=color, label=label, markersize=4)
+    ax.set(xlabel="module", ylabel="size", title=title)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend()
+    return ax

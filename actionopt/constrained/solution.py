@@ -38,7 +38,7 @@ class Solution:
         conditions: stationarity, infeasibility, complementarity.
     """
 
-    weights: np.ndarray
+    weights: np.ndarray = field(repr=False)
     energy: float
     multipliers: list[np.ndarray] = field(repr=False)
     gradient_norm: float
@@ -62,24 +62,15 @@ class Solution:
         ax : matplotlib Axes, optional
             Where to draw; a new figure where None.
         """
-        from actionopt import figures
+        from actionopt.constrained.draw_adjoints import draw_by_module
 
-        ax = figures.axes(ax)
-        places, tiny = np.arange(1, len(self.multipliers) + 1), np.finfo(float).tiny
-        sizes = [abs(array) for array in self.multipliers]
-        for color, label, values in (
-            (figures.COLORS[0], "largest", [size.max(initial=0.0) for size in sizes]),
-            (
-                figures.COLORS[1],
-                "root mean square",
-                [np.sqrt((size**2).mean()) if size.size else 0.0 for size in sizes],
-            ),
-        ):
-            ax.semilogy(places, np.maximum(values, tiny), "o-", color=color, label=label, markersize=4)
-        ax.set(xlabel="module", ylabel="|multiplier|", title=f"{self.stats['solver']}: energy {self.energy:.6g}")
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.legend()
-        return ax
+        curves = {
+            "largest |multiplier|": [float(abs(array).max(initial=0.0)) for array in self.multipliers],
+            "root mean square": [
+                float(np.linalg.norm(array)) / np.sqrt(max(array.size, 1)) for array in self.multipliers
+            ],
+        }
+        return draw_by_module(ax, curves, f"{self.stats['solver']}: energy {self.energy:.6g}")
 
     def _repr_html_(self) -> str:
         return html_table(_HEADERS, [self._row()], self.message)
