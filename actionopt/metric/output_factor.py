@@ -92,8 +92,8 @@ def _softmax(y: np.ndarray) -> np.ndarray:
     last = s[..., -1:]
     reflected = np.concatenate([s[..., :-1] / (1.0 + last), np.ones_like(last)], axis=-1) * s
     factor = -s[..., :-1].swapaxes(-1, -2)[..., None] * reflected[..., None, :, :]
-    index = np.arange(d - 1)
-    factor[..., index, :, index] += np.moveaxis(s[..., :-1], -1, 0)
+    diagonal = np.einsum("...ibi->...ib", factor[..., : d - 1])  # a view
+    diagonal += s[..., :-1].swapaxes(-1, -2)
     return factor
 
 

@@ -75,9 +75,8 @@ class BlockSolver:
         self.method = solve
         self.tol = tol
         self.iterations = 0
-        name = _form(block, solve)
+        name, self.price = _form(block, solve)
         self.form = FORMS[name](block)
-        self.price = factor_cost(block, name)
         fits = held is not None and (held.form, held.size) == (name, self.form.size)
         self.held = held if fits else None
         self.starts = self.held.starts if self.held else ()
@@ -219,12 +218,14 @@ class BlockSolver:
         return iteration_cost(self.block, self.form.name, factor is not None)
 
 
-def _form(block: Block, solve: str) -> str:
-    if solve in FORMS:
-        return solve
+def _form(block: Block, solve: str) -> tuple[str, float]:
+    """Choose the form, and say what its factorisation costs."""
     if solve == "cg":
-        return "dual" if block.rank <= block.size else "primal"
-    return min(("dual", "primal"), key=lambda form: factor_cost(block, form))
+        solve = "dual" if block.rank <= block.size else "primal"
+    if solve in FORMS:
+        return solve, factor_cost(block, solve)
+    cost, form = min((factor_cost(block, form), form) for form in ("dual", "primal"))
+    return form, cost
 
 
 def _norm(x: np.ndarray) -> float:
