@@ -123,11 +123,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         InputError
             If it is not finite.
         """
-        with np.errstate(over="ignore", invalid="ignore"):
-            gradient = adjoints_of(self.problem, self._passed).gradient
-        if not np.isfinite(gradient).all():
-            raise InputError("the gradient is not finite at these weights; take a smaller step or a larger mass")
-        return gradient
+        return finite_gradient(self.problem, self._passed)
 
     @property
     def inverse(self) -> LinearOperator:
@@ -242,3 +238,12 @@ def _vectors(values: Any, size: int) -> np.ndarray:
     if not np.isfinite(array).all():
         raise InputError(f"vectors must be finite, got {array[~np.isfinite(array)][0]}")
     return array
+
+
+def finite_gradient(problem: Problem, passed: ForwardPass) -> np.ndarray:
+    """Return `dE/dw (n,)` from a forward pass; raise InputError where it is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        gradient = adjoints_of(problem, passed).gradient
+    if not np.isfinite(gradient).all():
+        raise InputError("the gradient is not finite at these weights; take a smaller step or a larger mass")
+    return gradient

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.backprop import forward_pass
 from actionopt.errors import InputError, unknown_name
 from actionopt.metric.batched import METRICS
-from actionopt.metric.layer_metric import LayerMetric
+from actionopt.metric.layer_metric import LayerMetric, finite_gradient
 from actionopt.problem import Problem
 
 
@@ -65,17 +66,11 @@ def step(
         raise InputError(f"step_size must be a finite number, got {step_size!r}")
     w = problem.check_weights(w)
     if metric == "euclidean":
-        direction = _finite_gradient(problem, w) / problem.mass
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named
+            passed = forward_pass(problem, w)
+        direction = finite_gradient(problem, passed) / problem.mass
     else:
         inverse = LayerMetric(problem, w, joint=metric == "joint", solve=solve, tol=tol)
         direction = inverse.solve(inverse.gradient)
     stepped: np.ndarray = w - float(step_size) * direction
     return stepped
-
-
-def _finite_gradient(problem: Problem, w: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore", invalid="ignore"):
-        gradient = problem.gradient(w)
-    if not np.isfinite(gradient).all():
-        raise InputError("the gradient is not finite at these weights; take a smaller step or a larger mass")
-    return gradient
