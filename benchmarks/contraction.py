@@ -22,8 +22,8 @@ import casadi as ca
 import numpy as np
 
 import actionopt as ao
-from actionopt.action.casadi_flow import FlowStage
-from actionopt.action.local_model import LocalModel
+from actionopt.action.density.local_model import LocalModel
+from actionopt.action.program.flow_stage import FlowStage
 from actionopt.contraction.displacement import DUALS, displacement
 from benchmarks._report import Report, Timing, duration, measure
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from actionopt.action.density import Density, Expansion
+from actionopt.action.density.density import Density, Expansion
 from actionopt.action.task import ActionTask
 
 

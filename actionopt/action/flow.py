@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.action.gradient_flow import GradientFlowDensity
+from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.march import INTERRUPTED, march
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import make_grid, make_scheme

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.action.local_model import LocalModel
+from actionopt.action.density.local_model import LocalModel
 from actionopt.action.march import INTERRUPTED, march
 from actionopt.action.task import ActionTask
 from actionopt.action.trajectory import Trajectory

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import lu_factor, lu_solve
 from scipy.sparse.linalg import LinearOperator, gmres
 
-from actionopt.action.local_model import LocalModel
+from actionopt.action.density.local_model import LocalModel
 from actionopt.action.scheme import Scheme
 from actionopt.metric.batched import BatchedMetric
 from actionopt.ops import NUMPY, duals_over

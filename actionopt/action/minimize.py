@@ -10,9 +10,9 @@ import numpy as np
 
 from actionopt.action.guess import first_guess
 from actionopt.action.lagrangian import Lagrangian
+from actionopt.action.newton.solve import make_density, solve_newton
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import make_grid, make_scheme
-from actionopt.action.solve_newton import make_density, solve_newton
 from actionopt.action.task import ActionSolution, ActionTask, make_task
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, SolverError, unknown_name
@@ -112,7 +112,7 @@ def minimize_action(
         if chosen == "newton":
             solution = solve_newton(task, points, tol, max_iterations, tick)
         else:
-            from actionopt.action.casadi_solve import solve_casadi
+            from actionopt.action.program.solve import solve_casadi
 
             solution = solve_casadi(
                 task,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actionopt.action.density import Density
+from actionopt.action.density.density import Density
 from actionopt.action.pieces import evaluate_pieces, node_momenta
 from actionopt.action.scheme import Scheme, make_scheme
 from actionopt.action.trajectory_file import read_trajectory, write_trajectory

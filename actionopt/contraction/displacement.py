@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from actionopt.action.local_model import LocalModel
+from actionopt.action.density.local_model import LocalModel
 from actionopt.contraction.smooth import check_smooth
 from actionopt.errors import InputError
 from actionopt.ops import NUMPY, duals_over

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from actionopt.action.local_model import LocalModel
+from actionopt.action.density.local_model import LocalModel
 from actionopt.action.trajectory import Trajectory
 from actionopt.backprop import split_weights
 from actionopt.contraction.displacement import DUALS, displacement

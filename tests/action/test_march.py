@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from actionopt.action import march as marching
+from actionopt.action.density.local_model import LocalModel
 from actionopt.action.discrete import DiscreteAction
-from actionopt.action.local_model import LocalModel
 from actionopt.action.march import march
+from actionopt.action.newton.solve import make_density
 from actionopt.action.scheme import make_grid, make_scheme
-from actionopt.action.solve_newton import make_density
 from actionopt.action.task import make_task
 from actionopt.metric.batched import METRICS
 from problems import robot_arm

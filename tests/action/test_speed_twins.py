@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.action.gradient_flow import GradientFlowDensity
-from actionopt.action.local_model import LocalModel
+from actionopt.action.density.gradient_flow import GradientFlowDensity
+from actionopt.action.density.local_model import LocalModel
+from actionopt.action.newton.time_laplacian import TimeInverse
 from actionopt.action.scheme import make_scheme
 from actionopt.action.task import ActionTask, make_task
-from actionopt.action.time_laplacian import TimeInverse
 from actionopt.ops import NUMPY, DualOps
 from benchmarks._action_peers import casadi_fixed, casadi_flow, midpoint_action, scipy_fixed, two_layer_stages
 from benchmarks.action import ForwardOnly, make_case, ours, problem, xor_case

@@ -11,13 +11,13 @@ import pytest
 from scipy.optimize import Bounds, NonlinearConstraint, lsq_linear, minimize
 
 import actionopt as ao
-from actionopt.action import casadi_density
-from actionopt.action.casadi_density import stage_hessians
-from actionopt.action.casadi_solve import solve_casadi
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.guess import first_guess
+from actionopt.action.newton.solve import make_density, solve_newton
+from actionopt.action.program import numpy_stages
+from actionopt.action.program.numpy_stages import stage_hessians
+from actionopt.action.program.solve import solve_casadi
 from actionopt.action.scheme import make_grid, make_scheme
-from actionopt.action.solve_newton import make_density, solve_newton
 from actionopt.action.task import ActionSolution, ActionTask, make_task
 from tests.action.cases import PROBLEMS, QUADRATIC_ACTION, quadratic, softmax, squared
 
@@ -363,7 +363,7 @@ def test_ctrl_c_stops_fatrop_where_it_evaluates(monkeypatch: pytest.MonkeyPatch)
             os.kill(os.getpid(), signal.SIGINT)
         return stage_hessians(*arguments)
 
-    monkeypatch.setattr(casadi_density, "stage_hessians", interrupted)
+    monkeypatch.setattr(numpy_stages, "stage_hessians", interrupted)
     task = fixed_task(squared())
     found = casadi(task, "fatrop", tol=1e-12)
     assert found.status == "interrupted"

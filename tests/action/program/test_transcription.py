@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.action import casadi_stages
-from actionopt.action.casadi_density import stage_hessians
-from actionopt.action.casadi_flow import FlowStage, extra_values
-from actionopt.action.casadi_oracle import PLUGINS, oracle
-from actionopt.action.casadi_stages import StageFunctions
-from actionopt.action.casadi_system import stage_functions
-from actionopt.action.casadi_transcription import Layout, transcribe
-from actionopt.action.gradient_flow import GradientFlowDensity
+from actionopt.action.density.gradient_flow import GradientFlowDensity
+from actionopt.action.program import stages
+from actionopt.action.program.flow_stage import FlowStage, extra_values
+from actionopt.action.program.numpy_stages import stage_hessians
+from actionopt.action.program.oracle import PLUGINS, oracle
+from actionopt.action.program.stages import StageFunctions
+from actionopt.action.program.system import stage_functions
+from actionopt.action.program.transcription import Layout, transcribe
 from actionopt.action.scheme import make_scheme
 from actionopt.action.task import ActionTask, make_task
 from tests.action.cases import PROBLEMS, quadratic, squared
@@ -103,7 +103,7 @@ def test_constraints_are_where_fatrop_expects_them(scheme: str) -> None:
 def test_derivatives_against_casadi_s_own(
     scheme: str, metric: str, lifted: bool, written_out: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr(casadi_stages, "WRITTEN_OUT", written_out)
+    monkeypatch.setattr(stages, "WRITTEN_OUT", written_out)
     problem = ao.Problem(
         [ao.Dense(2, 2, "tanh"), ao.Dense(2, 1)], [[0.3, 1.0], [1.0, -0.5]], [[1.0], [0.0]], ao.SquaredError()
     )

@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from actionopt.action.assembled import AssembledHessian
-from actionopt.action.density import Density
+from actionopt.action.density.density import Density
+from actionopt.action.density.formula import LagrangianDensity
+from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.discrete import ActionPoint, DiscreteAction
-from actionopt.action.gradient_flow import GradientFlowDensity
 from actionopt.action.lagrangian import Lagrangian
-from actionopt.action.lagrangian_density import LagrangianDensity
-from actionopt.action.newton import Preconditioner, newton
+from actionopt.action.newton.assembled import AssembledHessian
+from actionopt.action.newton.time_laplacian import TimeLaplacian
+from actionopt.action.newton.trust_region import Preconditioner, newton
 from actionopt.action.task import STATIONARY, ActionSolution, ActionTask
-from actionopt.action.time_laplacian import TimeLaplacian
 from actionopt.errors import InputError
 from actionopt.problem import Problem
 

@@ -13,10 +13,10 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from actionopt.action.density import Density, Expansion
+from actionopt.action.density.density import Density, Expansion
+from actionopt.action.density.stage_formula import stage_value
 from actionopt.action.interrupts import uninterrupted
 from actionopt.action.lagrangian import Drift, Lagrangian
-from actionopt.action.stage_formula import stage_value
 from actionopt.errors import InputError
 from actionopt.problem import Problem
 from actionopt.symbolic import loss_function, module_function

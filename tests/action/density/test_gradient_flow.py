@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from actionopt.action.gradient_flow import GradientFlowDensity
-from actionopt.action.lagrangian_density import LagrangianDensity
+from actionopt.action.density.formula import LagrangianDensity
+from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.metric.batched import METRICS
 from tests.action.cases import PROBLEMS, massive, softmax, squared
 from tests.action.naive import NaiveFlow

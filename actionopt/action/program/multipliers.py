@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from actionopt.action.casadi_stages import StageFunctions
-from actionopt.action.casadi_transcription import Layout
+from actionopt.action.program.stages import StageFunctions
+from actionopt.action.program.transcription import Layout
 from actionopt.nlp import NlpSolution
 from actionopt.problem import Problem
 

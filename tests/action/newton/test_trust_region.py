@@ -7,11 +7,11 @@ import pytest
 
 import actionopt as ao
 from actionopt.action.discrete import ActionPoint, DiscreteAction
-from actionopt.action.newton import krylov_path, newton
+from actionopt.action.newton.solve import make_density
+from actionopt.action.newton.time_laplacian import TimeLaplacian
+from actionopt.action.newton.trust_region import krylov_path, newton
 from actionopt.action.scheme import make_grid, make_scheme
-from actionopt.action.solve_newton import make_density
 from actionopt.action.task import make_task
-from actionopt.action.time_laplacian import TimeLaplacian
 from tests.action.cases import quadratic, squared
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.action.casadi_solve import solve_casadi
 from actionopt.action.guess import first_guess
+from actionopt.action.newton.solve import solve_newton
+from actionopt.action.program.solve import solve_casadi
 from actionopt.action.scheme import make_grid, make_scheme
-from actionopt.action.solve_newton import solve_newton
 from actionopt.action.task import ActionTask, make_task
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FILES = sorted(path.stem for path in (ROOT / "problems").glob("[!_]*.py"))
 LARGEST = 150
 SLOW = {"iris": pytest.mark.slow}  # 139 weights, 150 samples

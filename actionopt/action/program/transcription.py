@@ -19,7 +19,7 @@ import casadi as ca
 import numpy as np
 from scipy.sparse import coo_array, csc_array
 
-from actionopt.action.casadi_stages import StageFunctions
+from actionopt.action.program.stages import StageFunctions
 from actionopt.action.task import ActionTask
 from actionopt.nlp import Stages
 

@@ -13,10 +13,10 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from actionopt.action.casadi_stages import StageFunctions
-from actionopt.action.casadi_watch import Interrupt
-from actionopt.action.density import Blocks, Expansion
-from actionopt.action.gradient_flow import GradientFlowDensity, GradientFlowExpansion
+from actionopt.action.density.density import Blocks, Expansion
+from actionopt.action.density.gradient_flow import GradientFlowDensity, GradientFlowExpansion
+from actionopt.action.program.stages import StageFunctions
+from actionopt.action.program.watch import Interrupt
 
 STACKED = 4  # how many times the numbers of a block a Hessian product takes at once, as directions: flat from 2 to 8
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from actionopt.action.density import Expansion
+from actionopt.action.density.density import Expansion
 from actionopt.action.task import ActionTask
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
 
+from actionopt.action.density.formula import LagrangianExpansion
 from actionopt.action.discrete import ActionPoint, DiscreteAction
-from actionopt.action.lagrangian_density import LagrangianExpansion
 from actionopt.errors import SolverError
 
 

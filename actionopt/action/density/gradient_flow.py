@@ -12,8 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from actionopt.action.density import Density, Expansion
-from actionopt.action.local_model import LocalModel
+from actionopt.action.density.density import Density, Expansion
+from actionopt.action.density.local_model import LocalModel
 from actionopt.metric.batched import BatchedMetric
 from actionopt.ops import NUMPY, Dual, Linear, LinearOps, LinearProgram, duals_over
 from actionopt.problem import Problem

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import casadi as ca
 
-from actionopt.action.casadi_density import density_stages
-from actionopt.action.casadi_flow import FlowStage
-from actionopt.action.casadi_stages import StageFunctions, symbolic_stages
-from actionopt.action.casadi_watch import Interrupt
-from actionopt.action.gradient_flow import GradientFlowDensity
+from actionopt.action.density.gradient_flow import GradientFlowDensity
+from actionopt.action.density.stage_formula import stage_formula, stage_value
 from actionopt.action.lagrangian import Lagrangian
-from actionopt.action.stage_formula import stage_formula, stage_value
+from actionopt.action.program.flow_stage import FlowStage
+from actionopt.action.program.numpy_stages import density_stages
+from actionopt.action.program.stages import StageFunctions, symbolic_stages
+from actionopt.action.program.watch import Interrupt
 from actionopt.action.task import ActionTask
 from actionopt.errors import InputError
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.action.casadi_flow import extra_values
-from actionopt.action.casadi_multipliers import multipliers
-from actionopt.action.casadi_oracle import PLUGINS, oracle
-from actionopt.action.casadi_stages import StageFunctions
-from actionopt.action.casadi_system import stage_functions
-from actionopt.action.casadi_transcription import Layout, transcribe
-from actionopt.action.casadi_watch import WATCHABLE, Interrupt, Watch
+from actionopt.action.density.formula import LagrangianExpansion
 from actionopt.action.discrete import DiscreteAction
-from actionopt.action.lagrangian_density import LagrangianExpansion
-from actionopt.action.solve_newton import check_guess, make_density
+from actionopt.action.newton.solve import check_guess, make_density
+from actionopt.action.program.flow_stage import extra_values
+from actionopt.action.program.multipliers import multipliers
+from actionopt.action.program.oracle import PLUGINS, oracle
+from actionopt.action.program.stages import StageFunctions
+from actionopt.action.program.system import stage_functions
+from actionopt.action.program.transcription import Layout, transcribe
+from actionopt.action.program.watch import WATCHABLE, Interrupt, Watch
 from actionopt.action.task import STATIONARY, ActionSolution, ActionTask
 from actionopt.nlp import NlpSolver, check_solver
 from actionopt.problem import Problem

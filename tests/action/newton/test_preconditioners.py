@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.action.assembled import AssembledHessian, convex_part
 from actionopt.action.discrete import ActionPoint, DiscreteAction
+from actionopt.action.newton.assembled import AssembledHessian, convex_part
+from actionopt.action.newton.solve import make_density
+from actionopt.action.newton.time_laplacian import TimeLaplacian
 from actionopt.action.scheme import make_scheme
-from actionopt.action.solve_newton import make_density
 from actionopt.action.task import make_task
-from actionopt.action.time_laplacian import TimeLaplacian
 from tests.action.cases import INPUTS, XOR, quadratic, squared
 
 ENDS = pytest.mark.parametrize("end", ["free", "fixed", "partly"])

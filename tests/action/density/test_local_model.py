@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.action.local_model import LocalModel
+from actionopt.action.density.local_model import LocalModel
 from actionopt.metric.batched import METRICS
 from actionopt.ops import NUMPY, DualOps
 from tests.action.cases import PROBLEMS, squared
