@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.errors import InputError
-from actionopt.ops.base import Array, Ops
+from actionopt.ops.base import Array, Ops, checked_indices, columns_of, one_a_sample
 
 _SAME_NAME = ("exp", "log", "log1p", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh", "arctan", "abs")
 
@@ -66,6 +66,46 @@ class ArrayOps(Ops):
 
     def transpose(self, a: Array) -> Array:
         return np.swapaxes(a, -1, -2)
+
+    def take(self, z: Array, indices: Sequence[int] | np.ndarray) -> Array:
+        return np.take(z, checked_indices(indices, z.shape[-1]), axis=-1)
+
+    def put(self, z: Array, indices: Sequence[int] | np.ndarray, size: int) -> Array:
+        places = checked_indices(indices, size)
+        order = np.argsort(places, kind="stable")
+        filled, starts = np.unique(places[order], return_index=True)
+        out = np.zeros((*z.shape[:-1], size), dtype=z.dtype)
+        if len(filled) == len(places):
+            out[..., places] = z
+        else:
+            out[..., filled] = np.add.reduceat(z[..., order], starts, axis=-1)
+        return out
+
+    def solve(self, matrix: Array, b: Array) -> Array:
+        size = b.shape[-1]
+        if one_a_sample(matrix.shape[-1], size):
+            stacked = matrix.reshape(*matrix.shape[:-1], size, size)
+            return np.linalg.solve(stacked, b[..., None])[..., 0]
+        if size == 1:  # one a sample or one for all
+            return b / matrix
+        return np.linalg.solve(matrix, b[..., None])[..., 0] if b.ndim == 1 else self._solve_rows(matrix, b)
+
+    def _solve_rows(self, matrix: Array, b: Array) -> Array:
+        return np.swapaxes(np.linalg.solve(matrix, np.swapaxes(b, -1, -2)), -1, -2)
+
+    def matmul_samples(self, a: Array, b: Array, inner: int) -> Array:
+        rows, columns = columns_of(a.shape[-1], inner), columns_of(b.shape[-1], inner)
+        left, right = a.reshape(*a.shape[:-1], rows, inner), b.reshape(*b.shape[:-1], inner, columns)
+        out = self.matmul(left, right)
+        return out.reshape(*out.shape[:-2], rows * columns)
+
+    def parts_as_samples(self, z: Array, count: int) -> Array:
+        *lead, samples, size = z.shape
+        return z.reshape(*lead, samples * count, columns_of(size, count))
+
+    def samples_as_parts(self, z: Array, count: int) -> Array:
+        *lead, samples, size = z.shape
+        return z.reshape(*lead, columns_of(samples, count), count * size)
 
     def sum(self, z: Array, keepdims: bool = False) -> Array:
         return np.add.reduce(z, axis=-1, keepdims=keepdims)  # type: ignore[call-overload]  # its stubs lack bool

@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from actionopt.errors import unknown_name
+import numpy as np
+
+from actionopt.errors import InputError, unknown_name
 
 Array = Any  # a NumPy array, a Dual, a Linear or a CasADi expression: the namespace decides
 
@@ -78,6 +80,49 @@ class Ops(ABC):
         return product if offset is None else product + offset
 
     @abstractmethod
+    def take(self, z: Array, indices: Sequence[int] | np.ndarray) -> Array:
+        """Return the features at `indices (k,)`, in that order, repeated where an index is: `(..., B, k)`."""
+
+    @abstractmethod
+    def put(self, z: Array, indices: Sequence[int] | np.ndarray, size: int) -> Array:
+        """Return `size` features, each the sum of those that `indices` sends there: the transpose of `take`.
+
+        Where no index points is zero, so it also pads: `z (..., B, k)`, indices `(k,)`.
+        """
+
+    @abstractmethod
+    def solve(self, matrix: Array, b: Array) -> Array:
+        """Return x with `A x_b = b_b` for every sample, `b (..., B, n)`.
+
+        The matrix is one for all samples, `(..., n, n)` as `unpack` gives it, or one a sample, its rows joined as
+        features `(..., B, n n)`.
+        """
+
+    @abstractmethod
+    def matmul_samples(self, a: Array, b: Array, inner: int) -> Array:
+        """Multiply a matrix a sample with a matrix a sample, each with its rows joined as features.
+
+        `a (..., B, r inner)` holds matrices `(r, inner)` and `b (..., B, inner c)` matrices `(inner, c)`; the result
+        `(..., B, r c)` holds their products.
+        """
+
+    def transpose_samples(self, a: Array, rows: int) -> Array:
+        """Transpose a matrix a sample, `(rows, columns)` with its rows joined as features."""
+        return self.take(a, transposition(self.size(a), rows))
+
+    @abstractmethod
+    def parts_as_samples(self, z: Array, count: int) -> Array:
+        """Let the `count` equal parts of every sample (tokens, positions) stand as samples.
+
+        `(..., B, count d)` becomes `(..., B count, d)`, on which a function of samples acts part by part. On the CasADi
+        side one sample becomes `(count, d)`.
+        """
+
+    @abstractmethod
+    def samples_as_parts(self, z: Array, count: int) -> Array:
+        """Join every `count` samples to one again: the inverse of `parts_as_samples`."""
+
+    @abstractmethod
     def sum(self, z: Array, keepdims: bool = False) -> Array:
         """Sum over the last axis, which is dropped unless `keepdims`."""
 
@@ -117,3 +162,47 @@ class Ops(ABC):
     step: Any
     sigmoid: Any
     softplus: Any
+
+
+def checked_indices(indices: Any, size: int) -> np.ndarray:
+    """Return indices of features as an array of whole numbers.
+
+    Raises
+    ------
+    InputError
+        If they are no vector of whole numbers `0 .. size - 1`.
+    """
+    array = np.asarray(indices)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise InputError(f"ops: indices must be a vector of whole numbers, got {indices!r}")
+    if array.size and not 0 <= array.min() <= array.max() < size:
+        raise InputError(f"ops: indices must lie in 0 .. {size - 1}, got {array.min()} .. {array.max()}")
+    return array.astype(np.intp, copy=False)
+
+
+def columns_of(size: int, rows: int) -> int:
+    """Return how many columns a matrix of `size` entries in so many rows has; raise InputError where none fits."""
+    if rows < 1 or size % rows:
+        raise InputError(f"ops: {size} features are no matrix of {rows} rows, and no {rows} equal parts")
+    return size // rows
+
+
+def transposition(size: int, rows: int) -> np.ndarray:
+    """Return where the entries of the transpose lie in a matrix of that many rows, joined row by row."""
+    return np.arange(size).reshape(rows, columns_of(size, rows)).T.ravel()
+
+
+def one_a_sample(matrix_size: int, size: int) -> bool:
+    """Whether the last axis of the matrices that `solve` takes holds whole matrices, for `size` unknowns.
+
+    Raises
+    ------
+    InputError
+        If it holds neither rows nor matrices.
+    """
+    if matrix_size not in (size, size * size):
+        raise InputError(
+            f"ops.solve: for b (..., B, {size}) the matrix must be (..., {size}, {size}), or one a sample, "
+            f"(..., B, {size * size}); its last axis has length {matrix_size}"
+        )
+    return matrix_size != size

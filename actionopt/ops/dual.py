@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.ops.base import ELEMENTWISE, Array, Ops
+from actionopt.ops.base import ELEMENTWISE, Array, Ops, one_a_sample
 
 
 class Dual:
@@ -194,6 +194,39 @@ class DualOps(Ops):
         left = None if da is None else self.inner.matmul(da, b)
         right = None if db is None else self.inner.matmul(a, db)
         return self.dual(self.inner.matmul(a, b), _accumulate(left, right))
+
+    def take(self, z: Array, indices: Sequence[int] | np.ndarray) -> Array:
+        return self._linear(lambda x: self.inner.take(x, indices), z)
+
+    def put(self, z: Array, indices: Sequence[int] | np.ndarray, size: int) -> Array:
+        return self._linear(lambda x: self.inner.put(x, indices, size), z)
+
+    def solve(self, matrix: Array, b: Array) -> Array:
+        (a, da), (b, db) = self.parts(matrix), self.parts(b)
+        x = self.inner.solve(a, b)
+        # d(A x) = dA x + A dx = db
+        source = db if da is None else _add(-self._product_with(da, x), db)
+        return self.dual(x, None if source is None else self.inner.solve(a, source))
+
+    def _product_with(self, matrix: Array, x: Array) -> Array:
+        """Return A x for every sample, with a matrix as `solve` takes it."""
+        size = self.inner.size(x)
+        if size == 1:
+            return matrix * x
+        each = one_a_sample(self.inner.size(matrix), size)
+        return self.inner.matmul_samples(matrix, x, size) if each else self.inner.affine(x, matrix)
+
+    def matmul_samples(self, a: Array, b: Array, inner: int) -> Array:
+        (a, da), (b, db) = self.parts(a), self.parts(b)
+        left = None if da is None else self.inner.matmul_samples(da, b, inner)
+        right = None if db is None else self.inner.matmul_samples(a, db, inner)
+        return self.dual(self.inner.matmul_samples(a, b, inner), _accumulate(left, right))
+
+    def parts_as_samples(self, z: Array, count: int) -> Array:
+        return self._linear(lambda x: self.inner.parts_as_samples(x, count), z)
+
+    def samples_as_parts(self, z: Array, count: int) -> Array:
+        return self._linear(lambda x: self.inner.samples_as_parts(x, count), z)
 
     def transpose(self, a: Array) -> Array:
         return self._linear(self.inner.transpose, a)

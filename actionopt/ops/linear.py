@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.ops.base import ELEMENTWISE, Array, Ops
+from actionopt.ops.base import ELEMENTWISE, Array, Ops, columns_of, one_a_sample
 from actionopt.ops.dual import Dual, DualOps, duals_over
 
 _clock = count()  # nodes are numbered as they are recorded: sources come before what is made of them
@@ -211,6 +211,88 @@ class LinearOps(Ops):
             lengths = (lengths_of(a)[0], b.lengths[1])
             return Linear(self, lengths, (b,), lambda x: matmul(a, x), lambda x: matmul(transpose(a), x))
         return matmul(a, b)
+
+    def take(self, z: Array, indices: Sequence[int] | np.ndarray) -> Array:
+        if not isinstance(z, Linear):
+            return self.inner.take(z, indices)
+        rows, size = z.lengths
+        return Linear(
+            self,
+            (rows, len(indices)),
+            (z,),
+            lambda z: self.inner.take(z, indices),
+            lambda a: self.inner.put(a, indices, size),
+        )
+
+    def put(self, z: Array, indices: Sequence[int] | np.ndarray, size: int) -> Array:
+        if not isinstance(z, Linear):
+            return self.inner.put(z, indices, size)
+        return Linear(
+            self,
+            (z.lengths[0], size),
+            (z,),
+            lambda z: self.inner.put(z, indices, size),
+            lambda a: self.inner.take(a, indices),
+        )
+
+    def solve(self, matrix: Array, b: Array) -> Array:
+        if not isinstance(b, Linear):
+            return self.inner.solve(matrix, b)
+        inner, size = self.inner, b.lengths[-1]
+        lengths = b.lengths
+        if one_a_sample(inner.size(matrix), size) or size == 1:
+            lengths = (max(b.lengths[0], lengths_of(matrix)[0]), size)
+            turned = inner.transpose_samples(matrix, size)
+        else:
+            turned = inner.transpose(matrix)
+
+        def pull(a: Array) -> Array:
+            return self._fold(inner.solve(turned, a), lengths, b.lengths)
+
+        return Linear(self, lengths, (b,), lambda x: inner.solve(matrix, x), pull)
+
+    def matmul_samples(self, a: Array, b: Array, inner: int) -> Array:
+        if not isinstance(a, Linear) and not isinstance(b, Linear):
+            return self.inner.matmul_samples(a, b, inner)
+        (a_rows, a_size), (b_rows, b_size) = lengths_of(a), lengths_of(b)
+        rows, columns = columns_of(a_size, inner), columns_of(b_size, inner)
+        lengths, product = (max(a_rows, b_rows), rows * columns), self.inner.matmul_samples
+
+        def pull_left(adjoint: Array) -> Array:
+            turned = self.inner.transpose_samples(b, inner)
+            return self._fold(product(adjoint, turned, columns), (lengths[0], a_size), a.lengths)
+
+        def pull_right(adjoint: Array) -> Array:
+            turned = self.inner.transpose_samples(a, rows)
+            return self._fold(product(turned, adjoint, rows), (lengths[0], b_size), b.lengths)
+
+        if isinstance(a, Linear):
+            return Linear(self, lengths, (a,), lambda x: product(x, b, inner), pull_left)
+        return Linear(self, lengths, (b,), lambda x: product(a, x, inner), pull_right)
+
+    def parts_as_samples(self, z: Array, count: int) -> Array:
+        if not isinstance(z, Linear):
+            return self.inner.parts_as_samples(z, count)
+        rows, size = z.lengths
+        return Linear(
+            self,
+            (rows * count, columns_of(size, count)),
+            (z,),
+            lambda z: self.inner.parts_as_samples(z, count),
+            lambda a: self.inner.samples_as_parts(a, count),
+        )
+
+    def samples_as_parts(self, z: Array, count: int) -> Array:
+        if not isinstance(z, Linear):
+            return self.inner.samples_as_parts(z, count)
+        rows, size = z.lengths
+        return Linear(
+            self,
+            (columns_of(rows, count), size * count),
+            (z,),
+            lambda z: self.inner.samples_as_parts(z, count),
+            lambda a: self.inner.parts_as_samples(a, count),
+        )
 
     def transpose(self, a: Array) -> Array:
         if not isinstance(a, Linear):

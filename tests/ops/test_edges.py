@@ -8,6 +8,7 @@ import casadi as ca
 import numpy as np
 import pytest
 
+from actionopt.errors import InputError
 from actionopt.modules.derived import pull_back
 from actionopt.ops import CASADI, NUMPY, DualOps
 from actionopt.ops.base import ELEMENTWISE
@@ -51,6 +52,41 @@ def test_value_and_slope_at_zero_are_those_of_casadi(name: str) -> None:
 def test_every_namespace_has_every_elementwise_function() -> None:
     for ops in (NUMPY, CASADI, DualOps(NUMPY), DualOps(DualOps(CASADI))):
         assert all(callable(getattr(ops, name)) for name in ELEMENTWISE)
+
+
+@pytest.mark.parametrize("samples", [2, 3])  # as many samples as unknowns included
+def test_solve_takes_samples_as_rows(samples: int, rng: np.random.Generator) -> None:
+    matrix, b = rng.standard_normal((3, 3)), rng.standard_normal((samples, 3))
+    x = NUMPY.solve(matrix, b)
+    np.testing.assert_allclose(x @ matrix.T, b, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(NUMPY.solve(matrix, b[0]), x[0], rtol=1e-13)
+    matrices = rng.standard_normal((samples, 3, 3))
+    each = NUMPY.solve(matrices.reshape(samples, 9), b)
+    np.testing.assert_allclose(np.einsum("bij,bj->bi", matrices, each), b, rtol=1e-12, atol=1e-13)
+    with pytest.raises(InputError, match=r"matrix must be \(\.\.\., 3, 3\), or one a sample, .* has length 4"):
+        NUMPY.solve(np.ones((4, 4)), b)
+
+
+def test_products_sample_by_sample_are_those_of_a_loop(rng: np.random.Generator) -> None:
+    a, b = rng.standard_normal((5, 2, 3)), rng.standard_normal((5, 3, 4))
+    joined = NUMPY.matmul_samples(a.reshape(5, 6), b.reshape(5, 12), 3)
+    np.testing.assert_allclose(joined.reshape(5, 2, 4), np.stack([x @ y for x, y in zip(a, b, strict=True)]))
+    np.testing.assert_array_equal(NUMPY.transpose_samples(a.reshape(5, 6), 2).reshape(5, 3, 2), a.swapaxes(1, 2))
+
+
+@pytest.mark.parametrize("ops", [NUMPY, CASADI])
+def test_wrong_indices_and_parts_are_named(ops: Any) -> None:
+    z = np.ones((1, 4)) if ops is NUMPY else ca.SX.sym("z", 1, 4)
+    with pytest.raises(InputError, match=r"indices must lie in 0 \.\. 3, got 0 \.\. 4"):
+        ops.take(z, [0, 4])
+    with pytest.raises(InputError, match=r"indices must lie in 0 \.\. 3, got -1 \.\. 0"):
+        ops.take(z, [0, -1])
+    with pytest.raises(InputError, match="indices must be a vector of whole numbers"):
+        ops.take(z, [0.5])
+    with pytest.raises(InputError, match=r"indices must lie in 0 \.\. 2"):
+        ops.put(z, [0, 1, 2, 3], 3)
+    with pytest.raises(InputError, match="4 features are no matrix of 3 rows"):
+        ops.parts_as_samples(z, 3)
 
 
 def test_sum_over_samples_and_its_derivative(rng: np.random.Generator) -> None:

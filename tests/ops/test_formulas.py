@@ -29,7 +29,16 @@ DOMAINS = {
     "sigmoid": (-4.0, 4.0),
     "softplus": (-4.0, 4.0),
 }
-NOT_ANALYTIC = {"abs", "relu", "step", "softplus", "logsumexp", "softmax"}  # written with comparisons
+NOT_ANALYTIC = {
+    "abs",
+    "relu",
+    "step",
+    "softplus",
+    "logsumexp",
+    "softmax",
+    "parts",
+    "tokens",
+}  # written with comparisons
 
 Formula = Callable[[Any, Any, Any], Any]
 
@@ -58,6 +67,37 @@ def packed_again(ops: Any, w: Any) -> Any:
     return ops.pack(*(part * part for part in ops.unpack(w, (2, 3), (2,))))
 
 
+def square(ops: Any, w: Any) -> Any:
+    """Take a matrix of weights that is well away from singular, and not symmetric."""
+    return ops.unpack(ops.split(w, [4, 4])[0], (2, 2)) + np.array([[5.0, 1.0], [0.0, -6.0]])
+
+
+def square_of_a_sample(ops: Any, z: Any) -> Any:
+    x, y, _ = ops.columns(z)
+    return ops.concatenate([5.0 + ops.tanh(x), y, x * y - 1.0, 9.0 + ops.tanh(y)])
+
+
+def pairs_of_features(ops: Any, z: Any) -> Any:
+    """Six features, as many as two parts of three or three parts of two."""
+    return ops.concatenate([z, ops.sin(z)])
+
+
+def dense_on_parts(ops: Any, w: Any, z: Any) -> Any:
+    parts = ops.parts_as_samples(pairs_of_features(ops, z), 2)
+    scores = ops.affine(parts, *ops.unpack(w, (2, 3), (2,)))
+    return ops.samples_as_parts(ops.concatenate([ops.softmax(scores), ops.logsumexp(parts)]), 2)
+
+
+def scores_of_tokens(ops: Any, w: Any, z: Any) -> Any:
+    """Products of every token with every other, tokens weighted: what attention does."""
+    tokens = ops.samples_as_parts(
+        ops.affine(ops.parts_as_samples(pairs_of_features(ops, z), 2), matrix(ops, w, 2, 3)), 2
+    )
+    scores = ops.matmul_samples(tokens, ops.transpose_samples(tokens, 2), 2)
+    weights = ops.samples_as_parts(ops.softmax(ops.parts_as_samples(scores, 2)), 2)
+    return ops.matmul_samples(weights, tokens, 2)
+
+
 def products_of_columns(ops: Any, w: Any, z: Any) -> Any:
     a, b, c = ops.columns(z)
     return ops.concatenate([a * b, b * c, c])
@@ -83,6 +123,27 @@ STRUCTURAL: dict[str, Formula] = {
     "row": lambda ops, w, z: z * ops.row([1.0, -2.0, 0.5]) + ops.row([0.3, 0.2, 0.1]),
     "size and rank": lambda ops, w, z: z * float(ops.size(z)) + float(ops.size(w)) / 4.0,
     "arithmetic": lambda ops, w, z: 2.0 / (3.0 + z * z) - (1.0 - z) ** 3 / 4.0 + (z + 9.0) ** 0.5 - z / (z + 9.0),
+    "take": lambda ops, w, z: ops.take(z * z, [2, 0, 2, 1]) * ops.take(z, np.array([1, 1, 2, 0])),
+    "put": lambda ops, w, z: ops.put(z * z, [3, 0, 3], 5),
+    "put apart": lambda ops, w, z: ops.put(z * z, [3, 0, 1], 5) * ops.take(z, [0, 0, 0, 1, 2]),
+    "solve": lambda ops, w, z: ops.solve(square(ops, w), ops.take(ops.sin(z), [0, 1])),
+    "solve for constants": lambda ops, w, z: (
+        z * ops.sum(ops.solve(square(ops, w), ops.repeat_samples(ops.row([1.0, 2.0]), z)), keepdims=True)
+    ),
+    "solve a number": lambda ops, w, z: ops.solve(9.0 + ops.take(z, [0]), ops.take(z, [1])),
+    "solve sample by sample": lambda ops, w, z: ops.solve(square_of_a_sample(ops, z), ops.take(z, [2, 1])),
+    "solve a row sample by sample": lambda ops, w, z: ops.solve(
+        square_of_a_sample(ops, z), ops.repeat_samples(ops.tanh(head(ops, w, 2)), z)
+    ),
+    "matmul_samples": lambda ops, w, z: ops.matmul_samples(
+        pairs_of_features(ops, z), ops.sin(pairs_of_features(ops, z)), 3
+    ),
+    "matmul_samples with weights": lambda ops, w, z: ops.matmul_samples(
+        ops.repeat_samples(head(ops, w, 6), z), pairs_of_features(ops, z), 2
+    ),
+    "transpose_samples": lambda ops, w, z: ops.transpose_samples(pairs_of_features(ops, z), 2),
+    "parts": dense_on_parts,
+    "tokens": scores_of_tokens,
     "weights per sample": lambda ops, w, z: z * ops.tanh(z * head(ops, w, 3)),
 }
 FORMULAS = {**{name: elementwise(name) for name in DOMAINS}, **STRUCTURAL}
