@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.action.noise import Constant, make_form
 from actionopt.errors import InputError
 from actionopt.ops import Ops
 from actionopt.ops.base import Array
@@ -80,7 +81,10 @@ class Lagrangian:
 
 
 class Drift(Lagrangian):
-    """The Lagrangian `1/2 |v - drift(w)|^2_M` of a deterministic flow `w' = drift(w)` (Onsager-Machlup without noise).
+    """The Lagrangian `1/2 |v - drift(w)|^2_M` of a flow `w' = drift(w)` (Onsager-Machlup without its noise term).
+
+    Of the stochastic equation `dw = drift dt + sqrt(eps) sigma dW` it is the Freidlin-Wentzell Lagrangian, with the
+    noise `a = sigma sigma^T` and `M = a^{-1}`.
 
     Parameters
     ----------
@@ -88,11 +92,26 @@ class Drift(Lagrangian):
         Number n of coordinates.
     drift : callable
         `drift(ops, w)`, of the shape of w.
-    metric : float, array (n,) or array (n, n), optional
-        Constant metric M: a multiple of the identity, a diagonal, or a symmetric positive definite matrix;
-        the identity where None.
+    metric : float, array (n,), array (n, n) or callable, optional
+        M: a multiple of the identity, a diagonal, or a symmetric positive definite matrix; the identity where None.
+        Where it depends on the state, `metric(ops, w)` returns a number or column, a diagonal `(..., n)`, or a list of
+        n rows `(..., n)`.
+    noise : float, array (n,), array (n, n) or callable, optional
+        `a = M^{-1}` in place of M, in the same forms.
     **options
         As for `Lagrangian`.
+
+    Raises
+    ------
+    InputError
+        If a constant metric or noise is not positive definite, a formula gives another shape, or both are given.
+
+    Examples
+    --------
+    Birth and death, each with noise of its own rate (the chemical Langevin equation):
+
+    >>> birth = lambda ops, w: 2.0 / (1.0 + w * w)
+    >>> gene = Drift(1, lambda ops, w: birth(ops, w) - w, noise=lambda ops, w: birth(ops, w) + w)
     """
 
     def __init__(
@@ -100,32 +119,19 @@ class Drift(Lagrangian):
         size: int,
         drift: Callable[[Ops, Array], Array],
         metric: Any = None,
+        noise: Any = None,
         **options: Any,
     ) -> None:
         if not callable(drift):
             raise InputError(f"Drift: drift must be a function drift(ops, w), got {drift!r}")
-        super().__init__(size, self._square, **options)
+        super().__init__(size, self._density, **options)
         self.drift = drift
-        self.metric = _metric(1.0 if metric is None else metric, self.size)
+        self.form = make_form(metric, noise, self.size)
 
-    def _square(self, ops: Ops, w: Array, v: Array) -> Array:
-        residual = v - self.drift(ops, w)
-        if self.metric.ndim == 1:
-            return 0.5 * ops.sum(residual * residual * ops.row(self.metric))
-        return 0.5 * ops.sum(residual * ops.matmul(residual, self.metric))
+    @property
+    def metric(self) -> np.ndarray | None:
+        """M as a diagonal `(n,)` or a matrix `(n, n)`; None where it depends on the state."""
+        return self.form.metric if isinstance(self.form, Constant) else None
 
-
-def _metric(metric: Any, size: int) -> np.ndarray:
-    """Return the metric as a diagonal `(n,)` or a matrix `(n, n)`; raise InputError unless positive definite."""
-    array = np.asarray(metric, dtype=float)
-    if array.ndim == 0:
-        array = np.full(size, array)
-    if array.shape not in ((size,), (size, size)):
-        raise InputError(f"Drift: metric must be a number, ({size},) or ({size}, {size}), got shape {array.shape}")
-    if array.ndim == 1:
-        definite = np.isfinite(array).all() and (array > 0).all()
-    else:
-        definite = np.isfinite(array).all() and np.allclose(array, array.T) and np.linalg.eigvalsh(array)[0] > 0
-    if not definite:
-        raise InputError("Drift: metric must be symmetric positive definite and finite")
-    return array
+    def _density(self, ops: Ops, w: Array, v: Array) -> Array:
+        return 0.5 * self.form.square(ops, w, v - self.drift(ops, w))
