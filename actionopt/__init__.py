@@ -23,7 +23,22 @@ from actionopt.losses import CustomLoss, Logistic, Loss, SoftmaxCrossEntropy, Sq
 from actionopt.metric.batched import BatchedMetric
 from actionopt.metric.layer_metric import LayerMetric
 from actionopt.metric.step import step
-from actionopt.modules import Activation, Chain, Dense, Module, Parallel, Parameter, Residual
+from actionopt.modules import (
+    Activation,
+    Attention,
+    AveragePool2d,
+    Chain,
+    Conv2d,
+    Dense,
+    Each,
+    Embedding,
+    Implicit,
+    LayerNorm,
+    Module,
+    Parallel,
+    Parameter,
+    Residual,
+)
 from actionopt.problem import Problem
 
 __version__ = "0.1.0"
@@ -32,18 +47,25 @@ __all__ = [
     "Activation",
     "AdjointCheck",
     "Adjoints",
+    "Attention",
+    "AveragePool2d",
     "BatchedMetric",
     "Certificate",
     "Chain",
     "ComposedRate",
     "Contraction",
+    "Conv2d",
     "CustomLoss",
     "Decay",
     "Dense",
     "Drift",
+    "Each",
+    "Embedding",
+    "Implicit",
     "InputError",
     "Lagrangian",
     "LayerMetric",
+    "LayerNorm",
     "Lipschitz",
     "Logistic",
     "Loss",

@@ -29,10 +29,15 @@ def module_function(module: Module) -> ca.Function:
     InputError
         If the module's formula cannot be evaluated on CasADi symbols, or gives the wrong shape.
     """
-    if module.weight_size > SCALAR_LIMIT:
+    if module.weight_size > SCALAR_LIMIT or not module.scalar_graph:
         function = _module_function(module, scalar=False)
         if not adds_scalar_to_vector(function):
             return function
+        if not module.scalar_graph:
+            raise InputError(
+                f"{module.label}: its formula adds a number to a vector, of which CasADi drops derivatives in a graph "
+                "of matrices; write ops.repeat_columns(number, size, keepdims=True)"
+            )
     return _module_function(module, scalar=True)
 
 

@@ -16,8 +16,9 @@ import numpy as np
 from actionopt.backprop import ForwardPass
 from actionopt.errors import InputError
 from actionopt.metric.output_factor import output_factor
+from actionopt.metric.parts import sum_over_parts
 from actionopt.metric.rows import DenseRows, PlainRows, Rows
-from actionopt.modules import Chain, Dense, Module, Parallel, Residual
+from actionopt.modules import Attention, Chain, Conv2d, Dense, Each, Module, Parallel, Residual
 from actionopt.ops import NUMPY
 from actionopt.problem import Problem
 
@@ -96,10 +97,13 @@ def pull_rows(
     return method(module, w, z, out, rows)
 
 
-def own_rows(module: Module, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray) -> list[Rows]:
+def own_rows(module: Any, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray) -> list[Rows]:
     """Return `K_a = S_a B_a` alone, which is all that a chain's first module is asked for; arguments as above."""
     if type(module).vjp is Dense.vjp:
         return [_dense_rows(module, w, z, out, rows)]
+    if type(module).vjp is Conv2d.vjp:
+        dense = _dense_rows(module.dense, w, *_conv_parts(module, z, out, rows))
+        return [sum_over_parts(dense, module.positions)]
     return pull_rows(module, w, z, out, rows)[0]
 
 
@@ -169,7 +173,42 @@ def _pull_parallel(
     return [leaf for own, _ in pulled for leaf in own], np.concatenate([p for _, p in pulled], axis=-1)
 
 
+def _pull_each(
+    module: Each, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
+) -> tuple[list[Rows], np.ndarray]:
+    arguments = [NUMPY.parts_as_samples(x, module.count) for x in (z, out, rows)]
+    own, pulled = pull_rows(module.parts[0], w, *arguments)
+    return [sum_over_parts(piece, module.count) for piece in own], NUMPY.samples_as_parts(pulled, module.count)
+
+
+def _pull_conv(
+    module: Conv2d, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
+) -> tuple[list[Rows], np.ndarray]:
+    own, pulled = _pull_dense(module.dense, w, *_conv_parts(module, z, out, rows))
+    return [sum_over_parts(piece, module.positions) for piece in own], module.onto_image(NUMPY, pulled)
+
+
+def _conv_parts(
+    module: Conv2d, z: np.ndarray, out: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return windows, outputs and rows of every position as samples."""
+    return (
+        module.patches(NUMPY, z),
+        module.positions_as_samples(NUMPY, out),
+        module.positions_as_samples(NUMPY, rows),
+    )
+
+
+def _pull_attention(
+    module: Attention, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
+) -> tuple[list[Rows], np.ndarray]:
+    return _pull_chain(module.chain, w, z, out, rows)
+
+
 _STRUCTURED: dict[Any, Pull] = {
+    Attention.vjp: _pull_attention,
+    Conv2d.vjp: _pull_conv,
+    Each.vjp: _pull_each,
     Dense.vjp: _pull_dense,
     Chain.vjp: _pull_chain,
     Residual.vjp: _pull_residual,

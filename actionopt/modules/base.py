@@ -43,6 +43,7 @@ class Module:
     weight_size: int
     mass: Any = None
     name: str | None = None
+    scalar_graph: bool = True  # whether CasADi's scalar symbols (SX) can evaluate it
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -60,7 +61,7 @@ class Module:
     ) -> None:
         for attribute, value in (("in_size", in_size), ("out_size", out_size), ("weight_size", weight_size)):
             if value is not None:
-                setattr(self, attribute, _size(type(self).__name__, attribute, value))
+                setattr(self, attribute, check_count(type(self).__name__, attribute, value, 0))
         if mass is not None:
             self.mass = mass
         if name is not None:
@@ -158,6 +159,13 @@ def positive(what: str, values: Any, size: int, hint: str = "") -> np.ndarray:
     return np.broadcast_to(array, (size,))
 
 
+def check_count(owner: str, what: str, value: Any, least: int = 1) -> int:
+    """Return a whole number that is at least `least`; raise InputError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise InputError(f"{owner}: {what} must be a whole number >= {least}, got {value!r}")
+    return int(value)
+
+
 def check_declared_sizes(module: Module) -> None:
     """Check that the module has its three sizes, as a subclass may set them as plain attributes.
 
@@ -167,10 +175,4 @@ def check_declared_sizes(module: Module) -> None:
         Naming the size that is missing or no whole number.
     """
     for attribute in ("in_size", "out_size", "weight_size"):
-        _size(type(module).__name__, attribute, getattr(module, attribute, None))
-
-
-def _size(owner: str, attribute: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-        raise InputError(f"{owner}: {attribute} must be a whole number >= 0, got {value!r}")
-    return int(value)
+        check_count(type(module).__name__, attribute, getattr(module, attribute, None), 0)

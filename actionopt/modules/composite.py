@@ -21,6 +21,7 @@ class Composite(Module):
 
     def __init__(self, parts: tuple[Module, ...], in_size: int, out_size: int, mass: Any, name: str | None) -> None:
         self.parts = parts
+        self.scalar_graph = self.scalar_graph and all(part.scalar_graph for part in parts)
         super().__init__(in_size, out_size, sum(part.weight_size for part in parts), mass=mass, name=name)
 
     def split_weights(self, ops: Ops, w: Array) -> list[Array]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from actionopt.errors import InputError
 from actionopt.ops.base import Array, Ops, checked_indices, columns_of, one_a_sample
@@ -72,14 +74,18 @@ class ArrayOps(Ops):
 
     def put(self, z: Array, indices: Sequence[int] | np.ndarray, size: int) -> Array:
         places = checked_indices(indices, size)
-        order = np.argsort(places, kind="stable")
-        filled, starts = np.unique(places[order], return_index=True)
+        adding = _adding(places.tobytes(), size)
+        if adding is not None:
+            flat = z.reshape(-1, len(places))
+            return np.ascontiguousarray((adding @ flat.T).T).reshape(*z.shape[:-1], size)
         out = np.zeros((*z.shape[:-1], size), dtype=z.dtype)
-        if len(filled) == len(places):
-            out[..., places] = z
-        else:
-            out[..., filled] = np.add.reduceat(z[..., order], starts, axis=-1)
+        out[..., places] = z
         return out
+
+    def one_hot(self, z: Array, size: int) -> Array:
+        if not ((z == np.floor(z)) & (z >= 0) & (z < size)).all():
+            raise InputError(f"ops.one_hot: class numbers must be whole numbers 0 .. {size - 1}, got {z}")
+        return np.eye(size)[z[..., 0].astype(np.intp)]
 
     def solve(self, matrix: Array, b: Array) -> Array:
         size = b.shape[-1]
@@ -140,6 +146,15 @@ class ArrayOps(Ops):
 
     def softplus(self, z: Array) -> Array:
         return np.logaddexp(0.0, z)
+
+
+@lru_cache(maxsize=64)
+def _adding(places: bytes, size: int) -> csr_array | None:
+    """Return the matrix `(size, k)` that adds entries up at their places; None where no two have the same."""
+    indices = np.frombuffer(places, dtype=np.intp)
+    if len(np.unique(indices)) == len(indices):
+        return None
+    return csr_array((np.ones(len(indices)), (indices, np.arange(len(indices)))), shape=(size, len(indices)))
 
 
 NUMPY = ArrayOps()

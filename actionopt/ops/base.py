@@ -91,6 +91,10 @@ class Ops(ABC):
         """
 
     @abstractmethod
+    def one_hot(self, z: Array, size: int) -> Array:
+        """Return the unit vectors that class numbers `z (..., B, 1)` stand for, `(..., B, size)`; constant in z."""
+
+    @abstractmethod
     def solve(self, matrix: Array, b: Array) -> Array:
         """Return x with `A x_b = b_b` for every sample, `b (..., B, n)`.
 

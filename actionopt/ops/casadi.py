@@ -69,6 +69,10 @@ class CasadiOps(Ops):
         ones = ca.DM.triplet(list(range(len(places))), places.tolist(), ca.DM.ones(len(places)), len(places), size)
         return ca.densify(ca.mtimes(z, ones))
 
+    def one_hot(self, z: Array, size: int) -> Array:
+        numbers = ca.repmat(ca.DM(range(size)).T, z.shape[0], 1)
+        return ca.repmat(z, 1, size) == numbers
+
     def solve(self, matrix: Array, b: Array) -> Array:
         size = b.shape[1]
         if one_a_sample(matrix.shape[1], size):

@@ -201,6 +201,9 @@ class DualOps(Ops):
     def put(self, z: Array, indices: Sequence[int] | np.ndarray, size: int) -> Array:
         return self._linear(lambda x: self.inner.put(x, indices, size), z)
 
+    def one_hot(self, z: Array, size: int) -> Array:
+        return self.dual(self.inner.one_hot(self.parts(z)[0], size), None)
+
     def solve(self, matrix: Array, b: Array) -> Array:
         (a, da), (b, db) = self.parts(matrix), self.parts(b)
         x = self.inner.solve(a, b)

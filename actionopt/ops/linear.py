@@ -235,6 +235,9 @@ class LinearOps(Ops):
             lambda a: self.inner.take(a, indices),
         )
 
+    def one_hot(self, z: Array, size: int) -> Array:
+        return self.inner.one_hot(z, size)
+
     def solve(self, matrix: Array, b: Array) -> Array:
         if not isinstance(b, Linear):
             return self.inner.solve(matrix, b)

@@ -30,7 +30,7 @@ class Rotation(ao.Module):
         return ops.concatenate([cos * x - sin * y, sin * x + cos * y, scale * ops.sqrt(1.0 + x * x + y * y)])
 
 
-class Attention(ao.Module):
+class Gated(ao.Module):
     """A softmax of an affine score times the input: rows that sum to one, no elementwise structure."""
 
     in_size, out_size, weight_size = 3, 3, 12
@@ -71,18 +71,29 @@ CLOSED_FORM: dict[str, ao.Module] = {
     "Residual of a chain": ao.Residual(ao.Chain(ao.Dense(3, 5, "sin"), ao.Dense(5, 3))),
     "Parallel": ao.Parallel(ao.Dense(2, 1, "tanh"), ao.Activation(1, "sin"), ao.Parameter(1)),
     "Chain": ao.Chain(ao.Dense(3, 2, "tanh"), ao.Chain(ao.Activation(2, "softplus"), ao.Dense(2, 3))),
+    "Each": ao.Each(ao.Dense(1, 1, "tanh"), 3),
+    "Each of a chain": ao.Each(ao.Chain(ao.Dense(1, 4, "softplus"), ao.Dense(4, 1)), 3),
+    "LayerNorm": ao.LayerNorm(3),
+    "Conv2d": ao.Conv2d((1, 1, 3), 1, (1, 3), "tanh", padding=(0, 1)),
+    "Conv2d with strides": ao.Chain(ao.Dense(3, 18), ao.Conv2d((2, 3, 3), 3, 2, "silu", stride=2)),
+    "Conv2d of several channels": ao.Chain(ao.Dense(3, 8), ao.Conv2d((2, 2, 2), 3, 2, bias=False)),
+    "AveragePool2d": ao.Chain(ao.Dense(3, 12), ao.AveragePool2d((3, 2, 2), 2)),
+    "AveragePool2d padded": ao.AveragePool2d((1, 1, 3), (1, 3), stride=1, padding=(0, 1)),
+    "Attention": ao.Attention(3, 1),
+    "Attention of heads": ao.Chain(ao.Dense(3, 8), ao.Attention(2, 4, 2), ao.Dense(8, 3)),
+    "Attention causal": ao.Chain(ao.Dense(3, 6), ao.Attention(3, 2, causal=True, bias=False), ao.Dense(6, 3)),
     "Chain of one mass": ao.Chain(ao.Dense(3, 4), ao.Chain(ao.Dense(4, 3, "tanh"), mass=2.0)),
 }
 USERS: dict[str, ao.Module] = {
     "Gain": Gain(),
     "Rotation": Rotation(),
-    "Attention": Attention(),
+    "Gated": Gated(),
     "Pinned": Pinned(),
     "Spread": Spread(),
 }
 MIXED: dict[str, ao.Module] = {
     "Residual of a user's": ao.Residual(Gain()),
     "Parallel with a user's": ao.Parallel(Rotation(), ao.Parameter(0)),
-    "Chain with a user's": ao.Chain(Attention(), ao.Dense(3, 3, "sigmoid"), Gain()),
+    "Chain with a user's": ao.Chain(Gated(), ao.Dense(3, 3, "sigmoid"), Gain()),
 }
 CASES = {**CLOSED_FORM, **USERS, **MIXED}

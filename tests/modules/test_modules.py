@@ -169,7 +169,7 @@ def test_initial_weights_are_seeded_and_fit(name: str) -> None:
     first, again, other = (module.initial_weights(np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert first.shape == (module.weight_size,)
     np.testing.assert_array_equal(first, again)
-    assert not module.weight_size or not np.array_equal(first, other)
+    assert name == "LayerNorm" or not module.weight_size or not np.array_equal(first, other)
 
 
 @every_module

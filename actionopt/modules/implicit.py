@@ -1,0 +1,153 @@
+"""A module whose output is the fixed point of another."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from actionopt.errors import InputError
+from actionopt.modules.base import Module
+from actionopt.modules.composite import Composite, check_modules
+from actionopt.ops import CASADI, NUMPY, DualOps, LinearOps, Ops
+from actionopt.ops.base import Array
+
+ITERATIONS = 100  # of Newton's method
+HALVINGS = 12  # of a step that does not lower the residual
+
+
+class Implicit(Composite):
+    """The fixed point of a module: `z = f([z, x], w)` for the input x (a deep equilibrium, an implicit time step).
+
+    Parameters
+    ----------
+    module : Module
+        f; it takes `[z, x]` joined, z first, and gives z: `in_size > out_size`, or equal where there is no x.
+    tol : float
+        Bound on the residual of the fixed point, `max |f([z, x], w) - z| <= tol (1 + max |z|)`, for every sample.
+    mass : float or array (weight_size,), optional
+        Diagonal of this module's part of the metric; the problem's where None.
+    name : str, optional
+        The name in tables and messages.
+
+    Raises
+    ------
+    InputError
+        If the module's sizes leave no room for z in its input, or tol is no positive number.
+
+    Notes
+    -----
+    Found by Newton's method from z = 0, with steps halved until the residual falls; CasADi's `rootfinder` on its side.
+    Where there are several fixed points it is the one found; a sample without one is NaN, which every computation
+    names. Derivatives are those of the implicit function theorem, `dz = (I - df/dz)^{-1} (df/dx dx + df/dw dw)`, to any
+    order.
+    """
+
+    tol: float
+    scalar_graph = False  # CasADi's rootfinder is no function of scalar symbols
+
+    def __init__(self, module: Module, tol: float = 1e-12, *, mass: Any = None, name: str | None = None) -> None:
+        (module,) = check_modules("Implicit", [module])
+        if not 0 < module.out_size <= module.in_size:
+            raise InputError(
+                f"Implicit needs a module that takes [z, x] and gives z, got {module!r} with {module.in_size} inputs "
+                f"and {module.out_size} outputs"
+            )
+        if isinstance(tol, bool) or not isinstance(tol, numbers.Real) or not 0.0 < tol < 1.0:
+            raise InputError(f"Implicit: tol must be a number between 0 and 1, got {tol!r}")
+        self.tol = float(tol)
+        super().__init__((module,), module.in_size - module.out_size, module.out_size, mass, name)
+
+    def forward(self, ops: Ops, w: Array, z: Array) -> Array:
+        if isinstance(ops, LinearOps):  # values of tangents that are recorded
+            return self.forward(ops.inner, w, z)
+        if isinstance(ops, DualOps):
+            return self._on_duals(ops, w, z)
+        return self._by_casadi(w, z) if ops is CASADI else self._by_newton(w, z)
+
+    def _step(self, ops: Ops, w: Array, z: Array, x: Array) -> Array:
+        """Evaluate `f([z, x], w)`."""
+        return self.parts[0].forward(ops, w, ops.concatenate([z, x]) if self.in_size else z)
+
+    def _on_duals(self, ops: DualOps, w: Array, x: Array) -> Array:
+        (w_value, _), (x_value, _) = ops.parts(w), ops.parts(x)
+        fixed = self.forward(ops.inner, w_value, x_value)
+        source = ops.parts(self._step(ops, w, ops.dual(fixed, None), x))[1]
+        if source is None:
+            return ops.dual(fixed, None)
+        values = ops.inner.inner if isinstance(ops.inner, LinearOps) else ops.inner
+        transposed = self._transposed(values, w_value, x_value, fixed)
+        return ops.dual(fixed, ops.inner.solve(values.transpose_samples(transposed, self.out_size), source))
+
+    def _transposed(self, ops: Ops, w: Array, x: Array, fixed: Array) -> Array:
+        """Return `(I - df/dz)^T` at the fixed point, a matrix a sample."""
+        inputs = ops.concatenate([fixed, x]) if self.in_size else fixed
+        columns = []
+        for unit in np.eye(self.out_size, self.parts[0].in_size):
+            tangent = ops.repeat_samples(ops.row(unit[None] if ops is NUMPY else unit), inputs)
+            columns.append(self.parts[0].jvp(ops, w, inputs, None, tangent)[1])
+        return ops.row(np.eye(self.out_size).ravel()) - ops.concatenate(columns)
+
+    def _by_newton(self, w: np.ndarray, x: np.ndarray) -> np.ndarray:
+        lead = np.broadcast_shapes(w.shape[:-1], x.shape[:-2])
+        z = np.zeros((*lead, x.shape[-2], self.out_size))
+        with np.errstate(all="ignore"):
+            residual = self._step(NUMPY, w, z, x) - z
+            for _ in range(ITERATIONS):
+                open_ = ~self._solved(z, residual)
+                if not open_.any():
+                    return z
+                move = np.where(open_[..., None], self._newton_step(w, x, z, residual), 0.0)
+                z, residual = self._moved(w, x, z, residual, move)
+        return np.where(self._solved(z, residual)[..., None], z, np.nan)
+
+    def _newton_step(self, w: np.ndarray, x: np.ndarray, z: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        """Return Newton's step, or one of the fixed-point iteration where the matrix is singular."""
+        try:
+            matrix = NUMPY.transpose_samples(self._transposed(NUMPY, w, x, z), self.out_size)
+            move = NUMPY.solve(matrix, residual)
+        except np.linalg.LinAlgError:
+            return residual
+        return np.where(np.isfinite(move).all(axis=-1, keepdims=True), move, residual)
+
+    def _solved(self, z: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        """Say for every sample whether its residual is small enough."""
+        found: np.ndarray = abs(residual).max(axis=-1) <= self.tol * (1.0 + abs(z).max(axis=-1))
+        return found
+
+    def _moved(
+        self, w: np.ndarray, x: np.ndarray, z: np.ndarray, residual: np.ndarray, move: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Take the step, halved for those samples whose residual would not fall."""
+        share = np.ones((*z.shape[:-1], 1))
+        norm = np.linalg.norm(residual, axis=-1, keepdims=True)
+        for _ in range(HALVINGS):
+            moved = z + share * move
+            new = self._step(NUMPY, w, moved, x) - moved
+            worse = ~(np.linalg.norm(new, axis=-1, keepdims=True) <= norm)
+            if not worse.any():
+                break
+            share = np.where(worse, 0.5 * share, share)
+        return moved, new
+
+    def _by_casadi(self, w: Array, x: Array) -> Array:
+        if not isinstance(w, ca.MX) and not isinstance(x, ca.MX):
+            raise InputError(f"{self.label}: on CasADi a fixed point needs MX symbols, got {type(x).__name__}")
+        weights, inputs = ca.MX.sym("w", *w.shape), ca.MX.sym("x", *x.shape)
+        unknown = ca.MX.sym("z", self.out_size)
+        residual = self._step(CASADI, weights, unknown.T, inputs) - unknown.T
+        system = {"x": unknown, "p": ca.veccat(weights, inputs), "g": residual.T}
+        options = {"abstol": self.tol, "max_iter": ITERATIONS}
+        fixed = ca.rootfinder("fixed_point", "newton", system, options)(x0=0.0, p=ca.veccat(w, x))["x"]
+        return fixed.T
+
+    def vjp(self, ops: Ops, w: Array, z: Array, out: Array, adjoint: Array) -> tuple[Array, Array]:
+        inputs = ops.concatenate([out, z]) if self.in_size else out
+        source = ops.solve(self._transposed(ops, w, z, out), adjoint)
+        dw, pulled = self.parts[0].vjp(ops, w, inputs, out, source)
+        return dw, ops.split(pulled, [self.out_size, self.in_size])[1]
+
+    def __repr__(self) -> str:
+        return f"Implicit({self.parts[0]!r})"
