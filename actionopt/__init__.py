@@ -34,11 +34,14 @@ from actionopt.modules import (
     Embedding,
     Implicit,
     LayerNorm,
+    Map,
     Module,
+    Node,
     Parallel,
     Parameter,
     Residual,
 )
+from actionopt.nodes import Cost, Input
 from actionopt.problem import Problem
 
 __version__ = "0.1.0"
@@ -55,6 +58,7 @@ __all__ = [
     "ComposedRate",
     "Contraction",
     "Conv2d",
+    "Cost",
     "CustomLoss",
     "Decay",
     "Dense",
@@ -62,6 +66,7 @@ __all__ = [
     "Each",
     "Embedding",
     "Implicit",
+    "Input",
     "InputError",
     "Lagrangian",
     "LayerMetric",
@@ -69,7 +74,9 @@ __all__ = [
     "Lipschitz",
     "Logistic",
     "Loss",
+    "Map",
     "Module",
+    "Node",
     "Parallel",
     "Parameter",
     "Problem",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from actionopt.ops import NUMPY, Ops
-from actionopt.ops.base import Array
+from actionopt.errors import InputError
+from actionopt.network import Network
+from actionopt.ops import NUMPY
 
 if TYPE_CHECKING:
     from actionopt.problem import Problem
@@ -20,22 +21,38 @@ class Adjoints:
 
     Attributes
     ----------
-    states : list of arrays (..., B, d_a)
-        Outputs z_1 .. z_L of the modules.
-    adjoints : list of arrays (..., B, d_a)
-        `lam_a = dE/dz_a`, with `lam_L = loss'(z_L)/B` and `lam_{a-1} = A_a^T lam_a`: the multipliers of
-        `f_a(z_{a-1}, w_a) - z_a = 0` in the Lagrangian `E + sum lam^T (f - z)`.
+    states : list of arrays (..., B, d_k)
+        States of the nodes that run a module, in order: of a chain the outputs z_1 .. z_L.
+    adjoints : list of arrays (..., B, d_k)
+        `lam_k = dE/dz_k`, what its costs and the nodes that take it give: the multipliers of
+        `f_k(z_of(k), w_group(k)) - z_k = 0` in the Lagrangian `E + sum lam^T (f - z)`.
     gradient : array (..., n)
-        `dE/dw_a = sum_b B_{a,b}^T lam_{a,b} + weight_decay w_a`.
+        `dE/dw_group = sum over its uses of sum_b B_k^T lam_k + weight_decay w_group`.
+    network : Network
     """
 
     states: list[np.ndarray]
     adjoints: list[np.ndarray]
     gradient: np.ndarray
+    network: Network = field(repr=False)
+
+    def state(self, node: Any) -> np.ndarray:
+        """Return the state of a node, given as it was written down or by name."""
+        index = self.network.index(node)
+        inputs = len(self.network.data)
+        return self.network.data[index] if index < inputs else self.states[index - inputs]
+
+    def adjoint(self, node: Any) -> np.ndarray:
+        """Return the adjoint of a node that runs a module, given as it was written down or by name."""
+        place = self.network.index(node)
+        index = place - len(self.network.data)
+        if index < 0:
+            raise InputError(f"{self.network.nodes[place].name!r} holds data, which have no constraint and no adjoint")
+        return self.adjoints[index]
 
 
 def adjoints(problem: Problem, w: Any) -> Adjoints:
-    """Backpropagate through the whole chain.
+    """Backpropagate through the whole network.
 
     Parameters
     ----------
@@ -57,7 +74,7 @@ def adjoints(problem: Problem, w: Any) -> Adjoints:
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """Weights `(..., n)`, their pieces, one a module, and the states `[z_0, z_1, .., z_L]` they lead to."""
+    """Weights `(..., n)`, their pieces, one a group, and the states of all nodes that they lead to."""
 
     w: np.ndarray
     pieces: list[np.ndarray]
@@ -65,41 +82,16 @@ class ForwardPass:
 
 
 def forward_pass(problem: Problem, w: np.ndarray) -> ForwardPass:
-    """Evaluate the chain in NumPy at checked weights `(..., n)`."""
-    pieces = split_weights(problem, NUMPY, w)
-    return ForwardPass(w, pieces, forward_states(problem, NUMPY, pieces))
+    """Evaluate the network in NumPy at checked weights `(..., n)`."""
+    pieces = problem.network.split(NUMPY, w)
+    return ForwardPass(w, pieces, problem.network.forward(NUMPY, pieces))
 
 
 def adjoints_of(problem: Problem, passed: ForwardPass) -> Adjoints:
     """Backpropagate from a forward pass."""
-    states = passed.states
-    loss_gradient = problem.loss.gradient(NUMPY, states[-1], problem.target_array)
-    all_adjoints, pulled = backward(problem, NUMPY, passed.pieces, states, loss_gradient / problem.samples)
-    gradient = np.concatenate(pulled, axis=-1) + problem.weight_decay * passed.w
-    return Adjoints(states[1:], all_adjoints, gradient)
-
-
-def forward_states(problem: Problem, ops: Ops, weights: list[Array]) -> list[Array]:
-    """Return `[z_0, z_1, .., z_L]` in the namespace `ops`, for weights `(..., n_a)`, one piece a module."""
-    states = [problem.inputs]
-    for module, piece in zip(problem.modules, weights, strict=True):
-        states.append(module.forward(ops, piece, states[-1]))
-    return states
-
-
-def backward(
-    problem: Problem, ops: Ops, weights: list[Array], states: list[Array], adjoint: Array
-) -> tuple[list[Array], list[Array]]:
-    """Pull the adjoint of the output back: adjoints of z_1 .. z_L and weight adjoints, one a module."""
-    all_adjoints, pieces = [], []
-    parts = zip(problem.modules, weights, states[:-1], states[1:], strict=True)
-    for module, piece, state, out in reversed(list(parts)):
-        all_adjoints.append(adjoint)
-        weight_adjoint, adjoint = module.vjp(ops, piece, state, out, adjoint)
-        pieces.append(weight_adjoint)
-    return all_adjoints[::-1], pieces[::-1]
-
-
-def split_weights(problem: Problem, ops: Ops, w: Array) -> list[Array]:
-    """Split weights `(..., n)` of any namespace into one piece a module."""
-    return ops.split(w, [module.weight_size for module in problem.modules])
+    network, states = problem.network, passed.states
+    sources = {node: slope / network.samples for node, slope in network.slopes(NUMPY, states).items()}
+    arrived, pulled = network.backward(NUMPY, passed.pieces, states, sources)
+    gradient = NUMPY.concatenate(pulled) + problem.weight_decay * passed.w
+    inputs = len(network.data)
+    return Adjoints(states[inputs:], cast(list[np.ndarray], arrived[inputs:]), gradient, network)

@@ -1,4 +1,4 @@
-"""The problem: a chain of modules, data, a loss and a metric."""
+"""The problem: a network of modules, data, costs and a metric."""
 
 from __future__ import annotations
 
@@ -10,33 +10,38 @@ from typing import Any
 
 import numpy as np
 
+from actionopt import wiring
 from actionopt.backprop import adjoints
 from actionopt.errors import InputError, unknown_name
 from actionopt.interop import read_onnx, read_sklearn
 from actionopt.losses import Logistic, Loss, as_samples
 from actionopt.modules.base import Module, positive
 from actionopt.modules.composite import check_modules, check_sizes, flatten
+from actionopt.network import Group, Network, Place, Term
+from actionopt.nodes import Cost
 from actionopt.ops import NUMPY
 
 OUTPUT_METRICS = ("fisher", "euclidean")
 
 
 class Problem:
-    """Train a chain of modules: `E(w) = 1/B sum_b loss(z_L,b, y_b) + weight_decay/2 |w|^2`.
+    """Train a network of modules: `E(w) = sum_j weight_j 1/B sum_b loss_j(z_j,b, y_j,b) + weight_decay/2 |w|^2`.
 
     Parameters
     ----------
-    modules : Module or sequence of Module
-        The chain, first module first; chains inside it are resolved.
+    modules : Module, sequence of Module, Cost or sequence of Cost
+        A chain, first module first, chains inside it resolved; or the costs of a network, on nodes that modules gave
+        where they were called on `ao.Input`. A module that stands twice shares its weights.
     inputs : array (B, in_size) or (B,), or None
-        Samples; None where the first module takes no input (`Parameter`).
+        Samples of a chain; None where the first module takes no input (`Parameter`), and for costs.
     targets : array (B, ...) or None
         What the loss compares with: `(B, out_size)`, or integer labels `(B,)` for cross-entropy. None where the
-        loss needs no target.
+        loss needs no target, and for costs.
     loss : Loss
-        Energy of one sample.
-    mass : float, array (n,) or sequence with one entry a module
+        Energy of one sample; None for costs.
+    mass : float, array (n,) or sequence with one entry a group of weights
         Diagonal D of the metric, positive. It has the scale of the mean loss: its meaning does not change with B.
+        Without shared weights a group is a module.
     output_metric : "fisher", "euclidean", None or callable
         Metric on the outputs that the layerwise metric pulls back: the Hessian of the loss in the output, the
         identity, or none, so that the metric is the mass alone. A callable `factor(ops, outputs, targets)`
@@ -50,13 +55,22 @@ class Problem:
 
     Attributes
     ----------
+    network : Network
+        Nodes in order, groups of weights, costs and data.
+    nodes : tuple of Place
+        In topological order, data first: `.name`, `.module`, `.of` (indices of the nodes it takes).
+    groups : tuple of Group
+        Weights in the order of the flat vector: `.name`, `.module`, `.slice`, `.uses`.
+    costs : tuple of Term
+        `.node` (an index), `.loss`, `.weight`.
     modules : tuple of Module
-    inputs, targets : arrays as given (inputs as a float matrix)
+        One a node that runs a module.
+    inputs, targets, loss : as given (inputs as a float matrix); tuples for several inputs or costs
     size : int
         Number of weights n.
     samples : int
         Number of samples B.
-    target_array : array (B, t)
+    target_array : array (B, t), or a tuple of them for several costs
         Targets as the loss takes them (labels one-hot).
     mass : array (n,)
         Diagonal of the metric.
@@ -64,36 +78,34 @@ class Problem:
     Raises
     ------
     InputError
-        If sizes do not chain, data do not fit or are not finite, or an option is out of range.
+        If sizes do not chain, data do not fit or are not finite, nodes run in a circle or lead to no cost, or an
+        option is out of range.
     """
 
     def __init__(
         self,
-        modules: Module | Iterable[Module],
-        inputs: Any,
-        targets: Any,
-        loss: Loss,
+        modules: Module | Cost | Iterable[Module] | Iterable[Cost],
+        inputs: Any = None,
+        targets: Any = None,
+        loss: Loss | None = None,
         *,
         mass: Any = 1.0,
         output_metric: str | Callable[..., Any] | None = "fisher",
         weight_decay: float = 0.0,
         name: str | None = None,
     ) -> None:
-        self.modules = flatten(check_modules("Problem", [modules] if isinstance(modules, Module) else modules))
-        check_sizes(self.modules)
-        if not isinstance(loss, Loss):
-            raise InputError(f"loss must be a Loss such as ao.SquaredError(), got {loss!r}")
         if not callable(output_metric) and output_metric not in (None, *OUTPUT_METRICS):
             raise unknown_name("output_metric", output_metric, OUTPUT_METRICS)
         self.name = name or "problem"
-        self.loss = loss
         self.output_metric = output_metric
         self.weight_decay = _weight_decay(weight_decay)
-        self.inputs = _inputs(inputs, targets, self.modules[0])
-        self.samples = len(self.inputs)
-        self.targets = targets
-        self.target_array = loss.prepare(targets, self.samples, self.modules[-1].out_size)
-        self.size = sum(module.weight_size for module in self.modules)
+        if costs := _costs(modules, inputs, targets, loss):
+            self.network = wiring.network_of(costs)
+            self.targets = costs[0].targets if len(costs) == 1 else tuple(cost.targets for cost in costs)
+        else:
+            self.network = _chain(modules, inputs, targets, loss)
+            self.targets = targets
+        self.size = self.network.size
         self.mass = _mass(mass, self)
         _dry_run(self)
 
@@ -160,33 +172,93 @@ class Problem:
         return cls(parts.modules, X, parts.targets, parts.loss, **{**defaults, **options})
 
     def __repr__(self) -> str:
-        return (
-            f"Problem({self.name!r}: {len(self.modules)} modules, {self.size} weights, {self.samples} samples, "
-            f"{self.loss.name})"
-        )
+        losses = " and ".join(dict.fromkeys(term.loss.name for term in self.costs))
+        sizes = f"{len(self.modules)} modules, {self.size} weights, {self.samples} samples"
+        return f"Problem({self.name!r}: {sizes}, {losses})"
+
+    @property
+    def nodes(self) -> tuple[Place, ...]:
+        """The nodes in topological order, those that hold data first."""
+        return self.network.nodes
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The groups of weights, in the order of the flat vector."""
+        return self.network.groups
+
+    @property
+    def costs(self) -> tuple[Term, ...]:
+        """The costs."""
+        return self.network.costs
+
+    @property
+    def samples(self) -> int:
+        """Number of samples B."""
+        return self.network.samples
+
+    @property
+    def inputs(self) -> Any:
+        """The samples `(B, d)`; a tuple where several nodes hold data."""
+        return _single(self.network.data)
+
+    @property
+    def target_array(self) -> Any:
+        """Targets `(B, t)` as the loss takes them; a tuple for several costs."""
+        return _single(self.network.targets)
+
+    @property
+    def loss(self) -> Any:
+        """The loss; a tuple for several costs."""
+        return _single(tuple(term.loss for term in self.costs))
+
+    @cached_property
+    def modules(self) -> tuple[Module, ...]:
+        """The module of every node that runs one, in order."""
+        return tuple(place.module for place in self.network.placed if place.module is not None)
 
     @cached_property
     def slices(self) -> tuple[slice, ...]:
-        """Where the weights of each module lie in the flat vector."""
-        ends = np.cumsum([module.weight_size for module in self.modules])
-        return tuple(
-            slice(int(end) - module.weight_size, int(end)) for module, end in zip(self.modules, ends, strict=True)
-        )
+        """Where the weights of each group lie in the flat vector."""
+        return tuple(group.slice for group in self.groups)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """A name a module, with its place in the chain, as tables show it."""
-        return tuple(f"{index} {module.label}" for index, module in enumerate(self.modules, start=1))
+        """A name for every node that runs a module, with its place in the order, as tables show it."""
+        return tuple(place.label for place in self.network.placed)
+
+    def take(self, samples: Any) -> Problem:
+        """Return the problem on some of its samples, with the same network, losses and metric; nothing is checked anew.
+
+        Parameters
+        ----------
+        samples : slice, or array of indices or booleans
+            At least one sample.
+
+        Raises
+        ------
+        InputError
+            If there is no such sample, or none is taken.
+        """
+        taken = object.__new__(Problem)
+        try:
+            vars(taken).update(vars(self), network=self.network.take(samples), targets=_of(self.targets, samples))
+        except (IndexError, TypeError) as error:
+            raise InputError(f"take: no such samples, {error}; the problem has {self.samples}") from None
+        if not taken.samples or not (isinstance(samples, slice) or np.ndim(samples) == 1):
+            raise InputError(
+                f"take needs a slice or a vector of at least one of {self.samples} samples, got {samples!r}"
+            )
+        return taken
 
     def initial_weights(self, seed: int = 0) -> np.ndarray:
-        """Draw starting weights `(n,)`, module by module, from one generator with this seed, a whole number >= 0."""
+        """Draw starting weights `(n,)`, group by group, from one generator with this seed, a whole number >= 0."""
         if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
             raise InputError(f"seed must be a whole number >= 0, got {seed!r}")
         rng = np.random.default_rng(seed)
-        return np.concatenate([_drawn(module, rng) for module in self.modules])
+        return np.concatenate([_drawn(group.module, rng) for group in self.groups])
 
     def unflatten(self, w: Any) -> list[np.ndarray]:
-        """Split weights `(..., n)` into one piece `(..., n_a)` a module."""
+        """Split weights `(..., n)` into one piece `(..., n_a)` a group."""
         w = self.check_weights(w)
         return [w[..., piece] for piece in self.slices]
 
@@ -208,23 +280,69 @@ class Problem:
             raise InputError(f"{what} must be finite, got {array[~np.isfinite(array)][0]}")
         return array
 
-    def outputs(self, w: Any) -> np.ndarray:
-        """Evaluate the chain: weights `(..., n)` give outputs `(..., B, out_size)`."""
-        z = self.inputs
-        for module, piece in zip(self.modules, self.unflatten(w), strict=True):
-            z = module.forward(NUMPY, piece, z)
-        return z
+    def outputs(self, w: Any, node: Any = None) -> Any:
+        """Evaluate the network at weights `(..., n)`.
+
+        Parameters
+        ----------
+        w : array (..., n)
+        node : Node, str or Module, optional
+            Which node's state is wanted, as it was written down or by name.
+
+        Returns
+        -------
+        array (..., B, d)
+            The state of `node`; where None of the node that carries the cost, for several a tuple, in the order of the
+            costs.
+        """
+        states = self.network.forward(NUMPY, self.unflatten(w))
+        if node is not None:
+            return states[self.network.index(node)]
+        return _single(tuple(states[k] for k in dict.fromkeys(term.node for term in self.costs)))
 
     def energy(self, w: Any) -> Any:
         """Return E(w): a float for weights `(n,)`, an array `(...)` for `(..., n)`."""
         w = self.check_weights(w)
-        losses = self.loss.value(NUMPY, self.outputs(w), self.target_array)
+        losses = self.network.values(NUMPY, self.network.forward(NUMPY, self.network.split(NUMPY, w)))
         energy = losses.mean(axis=-1) + 0.5 * self.weight_decay * (w * w).sum(axis=-1)
         return float(energy) if w.ndim == 1 else energy
 
     def gradient(self, w: Any) -> np.ndarray:
         """Return dE/dw, of the shape of `w (..., n)`, by backpropagation."""
         return adjoints(self, w).gradient
+
+
+def _single(values: tuple[Any, ...]) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+def _of(targets: Any, samples: Any) -> Any:
+    if targets is None:
+        return None
+    return tuple(_of(one, samples) for one in targets) if type(targets) is tuple else np.asarray(targets)[samples]
+
+
+def _costs(modules: Any, inputs: Any, targets: Any, loss: Any) -> list[Cost]:
+    """Return the costs where costs were given, nothing where modules were."""
+    given = [modules] if isinstance(modules, (Cost, Module)) or not isinstance(modules, Iterable) else list(modules)
+    costs = [one for one in given if isinstance(one, Cost)]
+    if not costs:
+        return []
+    if len(costs) < len(given):
+        other = next(one for one in given if not isinstance(one, Cost))
+        raise InputError(f"Problem takes modules or costs, not both; among the costs came {other!r}")
+    if not (inputs is None and targets is None and loss is None):
+        raise InputError("costs bring their inputs, targets and losses with them: Problem([ao.Cost(...)], mass=...)")
+    return costs
+
+
+def _chain(modules: Any, inputs: Any, targets: Any, loss: Any) -> Network:
+    flat = flatten(check_modules("Problem", [modules] if isinstance(modules, Module) else modules))
+    check_sizes(flat)
+    if not isinstance(loss, Loss):
+        raise InputError(f"loss must be a Loss such as ao.SquaredError(), got {loss!r}")
+    data = _inputs(inputs, targets, flat[0])
+    return wiring.chain(flat, data, loss, loss.prepare(targets, len(data), flat[-1].out_size))
 
 
 def _weight_decay(value: Any) -> float:
@@ -250,18 +368,17 @@ def _inputs(inputs: Any, targets: Any, first: Module) -> np.ndarray:
 
 def _mass(mass: Any, problem: Problem) -> np.ndarray:
     """Resolve the masses of problem and modules to one vector `(n,)`."""
-    parts = list(zip(problem.labels, problem.modules, strict=True))
-    if isinstance(mass, (list, tuple)) and len(mass) == len(parts) != problem.size:
+    groups = problem.groups
+    if isinstance(mass, (list, tuple)) and len(mass) == len(groups) != problem.size:
         default = np.concatenate(
             [
-                positive(f"mass of module {label}", entry, module.weight_size)
-                for (label, module), entry in zip(parts, mass, strict=True)
+                positive(f"mass of module {group.label}", entry, group.size)
+                for group, entry in zip(groups, mass, strict=True)
             ]
         )
     else:
-        default = positive("mass", mass, problem.size, f" (or a list of {len(parts)}, one entry a module)")
-    pieces = [module.mass_vector(default[piece]) for module, piece in zip(problem.modules, problem.slices, strict=True)]
-    return np.concatenate(pieces)
+        default = positive("mass", mass, problem.size, f" (or a list of {len(groups)}, one entry a module)")
+    return np.concatenate([group.module.mass_vector(default[group.slice]) for group in groups])
 
 
 def _drawn(module: Module, rng: np.random.Generator) -> np.ndarray:
@@ -275,21 +392,35 @@ def _drawn(module: Module, rng: np.random.Generator) -> np.ndarray:
 
 def _dry_run(problem: Problem) -> None:
     """Evaluate every formula on NumPy, so that a wrong one is named before anything is solved."""
-    z, targets = problem.inputs[:2], problem.target_array[:2]
+    network = problem.network.take(slice(2))
     nodes = np.stack([problem.initial_weights(seed) for seed in (0, 1)])
+    tried: set[int | None] = set()
+
+    def visit(place: Place, pieces: np.ndarray, z: np.ndarray) -> np.ndarray:
+        assert place.module is not None
+        if place.group in tried:
+            return place.module.forward(NUMPY, pieces[0], z)
+        tried.add(place.group)
+        out = _try_module(f"module {place.label}", place.module, pieces, z)
+        _try_derivative(f"module {place.label}: forward", place.module.vjp, pieces[0], z, out, np.ones_like(out))
+        return out
+
     with np.errstate(all="ignore"):
-        for label, module, piece in zip(problem.labels, problem.modules, problem.slices, strict=True):
-            out = _try_module(f"module {label}", module, nodes[:, piece], z)
-            _try_derivative(f"module {label}: forward", module.vjp, nodes[0, piece], z, out, np.ones_like(out))
-            z = out
-        value = np.asarray(problem.loss.value(NUMPY, np.stack([z, z]), targets))
+        states = network.forward(NUMPY, network.split(NUMPY, nodes), visit)
+    for term, targets in zip(network.costs, network.targets, strict=True):
+        _try_loss(term.loss, states[term.node], targets)
+
+
+def _try_loss(loss: Loss, z: np.ndarray, targets: np.ndarray) -> None:
+    with np.errstate(all="ignore"):
+        value = np.asarray(loss.value(NUMPY, np.stack([z, z]), targets))
     if value.shape != (2, len(z)):
         raise InputError(
-            f"{problem.loss.name}: value returned shape {value.shape} for outputs {(2, *z.shape)}, "
+            f"{loss.name}: value returned shape {value.shape} for outputs {(2, *z.shape)}, "
             f"expected one number a sample, {(2, len(z))}"
         )
     with np.errstate(all="ignore"):
-        _try_derivative(f"{problem.loss.name}: value", problem.loss.gradient, z, targets)
+        _try_derivative(f"{loss.name}: value", loss.gradient, z, targets)
 
 
 def _try_derivative(what: str, derivative: Callable[..., Any], *point: np.ndarray) -> None:

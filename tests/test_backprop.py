@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.backprop import forward_states, split_weights
 from actionopt.ops import NUMPY
 from actionopt.symbolic import loss_function, module_function
 from tests.systems import SYSTEMS, system
@@ -17,7 +16,7 @@ STEP = 1e-30  # complex steps lose no digits, so that the step may be tiny
 
 def rest(problem: ao.Problem, w: np.ndarray, after: int, z: np.ndarray) -> complex:
     """Evaluate the data part of the energy, E less the weight decay, from the states z after `after` modules."""
-    for module, piece in zip(problem.modules[after:], split_weights(problem, NUMPY, w)[after:], strict=True):
+    for module, piece in zip(problem.modules[after:], problem.network.split(NUMPY, w)[after:], strict=True):
         z = module.forward(NUMPY, piece, z)
     return problem.loss.value(NUMPY, z, problem.target_array).mean()
 
@@ -93,7 +92,7 @@ def test_nodes_at_once_are_nodes_one_by_one(name: str) -> None:
 def test_states_are_the_outputs() -> None:
     problem = system("residual")
     w = point(problem)
-    states = forward_states(problem, NUMPY, split_weights(problem, NUMPY, w))
+    states = problem.network.forward(NUMPY, problem.network.split(NUMPY, w))
     assert [state.shape for state in states] == [(5, 3), (5, 3), (5, 3), (5, 2)]
     np.testing.assert_array_equal(states[-1], problem.outputs(w))
     assert len(ao.adjoints(problem, w).states) == len(problem.modules)

@@ -17,6 +17,7 @@ def module_functions(problem: Problem, *, batched: bool = False) -> list[ca.Func
 
     Modules of the same formula share one function, so that CasADi differentiates it once.
     """
+    problem.network.check_chain("the constrained problem")
     shared: dict[str, ca.Function] = {}
     functions = []
     for module in problem.modules:
@@ -35,11 +36,13 @@ def sample_loss(problem: Problem) -> ca.Function:
 
 def state_sizes(problem: Problem) -> list[int]:
     """Return d_1 .. d_L."""
+    problem.network.check_chain("the constrained problem")
     return [module.out_size for module in problem.modules]
 
 
 def weight_sizes(problem: Problem) -> list[int]:
     """Return n_1 .. n_L."""
+    problem.network.check_chain("the constrained problem")
     return [module.weight_size for module in problem.modules]
 
 

@@ -147,8 +147,8 @@ def certify(problem: Problem, trajectory: Trajectory | Any, *, metric: str = "la
     moving = isinstance(trajectory, Trajectory)
     nodes = np.atleast_2d(problem.check_weights(trajectory.weights if moving else trajectory))
     times = trajectory.times if moving else np.arange(len(nodes), dtype=float)
-    weighted = [index for index, module in enumerate(problem.modules) if module.weight_size]
-    labels, slices = tuple(problem.labels[i] for i in weighted), tuple(problem.slices[i] for i in weighted)
+    weighted = [group for group in problem.groups if group.size]
+    labels, slices = tuple(group.label for group in weighted), tuple(group.slice for group in weighted)
     measured = [_measure(displacement(problem, w, metric), slices) for w in nodes]
     rates, gains, couplings, whole = (np.array(column) for column in zip(*measured, strict=True))
     ones = np.ones(len(slices))

@@ -112,7 +112,7 @@ def _joint(model: LocalModel) -> LocalModel:
 def _own_blocks(model: LocalModel, joint: np.ndarray) -> np.ndarray:
     """Return the symmetric matrix, for the layerwise metric without its blocks between modules."""
     if model.metric == "layerwise":
-        sizes = [module.weight_size for module in model.problem.modules]
+        sizes = [group.size for group in model.problem.groups]
         owner = np.repeat(np.arange(len(sizes)), sizes)
         joint = np.where(owner[:, None] == owner, joint, 0.0)
     return 0.5 * (joint + joint.T)
@@ -127,7 +127,7 @@ def _scale(model: LocalModel, gradient: np.ndarray) -> float:
 def _in_blocks(model: LocalModel, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Apply a function of stacked directions to blocks of rows, so that memory stays bounded."""
     problem = model.problem
-    width = max(problem.inputs.shape[1], *(module.out_size for module in problem.modules))
+    width = max(place.size for place in problem.nodes)
     block = max(1, BLOCK_NUMBERS // (problem.samples * width * len(problem.modules)))
     return np.concatenate([function(rows[i : i + block]) for i in range(0, len(rows), block)])
 

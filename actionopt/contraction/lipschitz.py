@@ -10,7 +10,6 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from actionopt.action.density.local_model import LocalModel
 from actionopt.action.trajectory import Trajectory
-from actionopt.backprop import split_weights
 from actionopt.contraction.displacement import DUALS, displacement
 from actionopt.errors import InputError
 from actionopt.ops import NUMPY
@@ -75,16 +74,10 @@ def gradient_norms(problem: Problem, w: np.ndarray) -> np.ndarray:
 def sample_gradients(problem: Problem, w: np.ndarray) -> np.ndarray:
     """Return `d loss_b / dw (B, n)` at `w (n,)`, weight decay left out: samples run as leading axes, one by one."""
     w = problem.check_weights(w)
-    states = [problem.inputs[:, None, :]]
-    pieces = split_weights(problem, NUMPY, np.broadcast_to(w, (problem.samples, problem.size)))
-    for module, piece in zip(problem.modules, pieces, strict=True):
-        states.append(module.forward(NUMPY, piece, states[-1]))
-    adjoint = problem.loss.gradient(NUMPY, states[-1], problem.target_array[:, None, :])
-    pulled = []
-    for module, piece, z, out in reversed(list(zip(problem.modules, pieces, states[:-1], states[1:], strict=True))):
-        gradient, adjoint = module.vjp(NUMPY, piece, z, out, adjoint)
-        pulled.append(gradient)
-    return np.concatenate(pulled[::-1], axis=-1)
+    network = problem.network.one_by_one()
+    pieces = network.split(NUMPY, np.broadcast_to(w, (problem.samples, problem.size)))
+    states = network.forward(NUMPY, pieces)
+    return NUMPY.concatenate(network.backward(NUMPY, pieces, states, network.slopes(NUMPY, states))[1])
 
 
 def _finite(point: int, norm: float) -> float:

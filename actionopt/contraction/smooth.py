@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.backprop import split_weights
 from actionopt.errors import InputError
 from actionopt.metric.output import output_product
+from actionopt.network import Place
 from actionopt.ops import NUMPY, DualOps
 from actionopt.ops.base import Array
 from actionopt.problem import Problem
@@ -20,23 +20,27 @@ KINKED = ("relu", "abs", "step")
 def check_smooth(problem: Problem, w: np.ndarray, *, output_metric: bool) -> None:
     """Raise InputError where the energy is not differentiable twice at `w (n,)`, or a user's output metric once.
 
-    The chain, the loss and, if asked, the output metric are evaluated along a generic direction by a namespace that
+    The network, its losses and, if asked, the output metric are evaluated along a generic direction by a namespace that
     watches for an argument of relu, abs or step which is zero and moves with the weights; one that is zero for all
     weights, as a product with a feature that is zero, makes no kink.
     """
-    ops = _Watch()
+    ops, network = _Watch(), problem.network
     direction = np.random.default_rng(0).standard_normal(len(w))
-    z: Array = problem.inputs
-    pieces = split_weights(problem, ops, ops.dual(w, direction))
+
+    def visit(place: Place, piece: Array, z: Array) -> Array:
+        assert place.module is not None
+        out = place.module.forward(ops, piece, z)
+        _report(ops, f"module {place.label}")
+        return out
+
     with np.errstate(all="ignore"):
-        for label, module, piece in zip(problem.labels, problem.modules, pieces, strict=True):
-            z = module.forward(ops, piece, z)
-            _report(ops, f"module {label}")
-        problem.loss.value(ops, z, problem.target_array)
-        _report(ops, f"the loss, {problem.loss.name},")
-        if output_metric and callable(problem.output_metric):
-            output_product(problem, ops, z, problem.target_array, z)
-            _report(ops, "the output metric")
+        states = network.forward(ops, network.split(ops, ops.dual(w, direction)), visit)
+        for j, (term, target) in enumerate(zip(network.costs, network.targets, strict=True)):
+            term.loss.value(ops, states[term.node], target)
+            _report(ops, f"the loss, {term.loss.name},")
+            if output_metric and callable(problem.output_metric):
+                output_product(problem, j, ops, states[term.node], target, states[term.node])
+                _report(ops, "the output metric")
 
 
 class _Watch(DualOps):

@@ -116,18 +116,19 @@ class _Training:
         indices = self.indices
         if self.pair is not None:
             indices = np.where(indices == self.pair[0], self.pair[1], indices)
-        problem = subset(pool, indices)
+        problem = pool.take(indices)
         try:
             trajectory = flow(problem, self.start, **self.options)
         except SolverError as error:
             which = "no sample" if self.pair is None else f"sample {self.pair[0]} by {self.pair[1]}"
             raise SolverError(f"training on {len(indices)} samples, {which} replaced: {error}", error.result) from error
         weights = trajectory.weights[-1]
-        replaced = subset(pool, np.unique(self.pairs) if self.pair is None else np.array(self.pair))
+        replaced = pool.take(np.unique(self.pairs) if self.pair is None else np.array(self.pair))
         kappa = max(
             gradient_norms(pool, weights).max(), *(gradient_norms(replaced, w).max() for w in trajectory.weights)
         )
-        losses = pool.loss.value(NUMPY, pool.outputs(weights), pool.target_array)
+        network = pool.network
+        losses = network.values(NUMPY, network.forward(NUMPY, network.split(NUMPY, weights)))
         return _Trained(weights, losses, float(kappa), self._rate(problem, trajectory.weights))
 
     def _rate(self, problem: Problem, nodes: np.ndarray) -> float | None:
@@ -152,21 +153,6 @@ def _built(pickled: bytes) -> Problem:
     """Build a problem once a process, however many of its trainings arrive one by one."""
     build: Callable[[], Problem] = pickle.loads(pickled)
     return build()
-
-
-def subset(problem: Problem, indices: np.ndarray) -> Problem:
-    """Return the problem on some of its samples, with the same modules, loss and metric."""
-    targets = None if problem.targets is None else np.asarray(problem.targets)[indices]
-    return Problem(
-        problem.modules,
-        problem.inputs[indices],
-        targets,
-        problem.loss,
-        mass=problem.mass,
-        output_metric=problem.output_metric,
-        weight_decay=problem.weight_decay,
-        name=problem.name,
-    )
 
 
 def _sizes(pool: Problem, sizes: int | Sequence[int] | None) -> list[int]:

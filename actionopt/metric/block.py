@@ -117,6 +117,7 @@ def metric_blocks(problem: Problem, passed: ForwardPass, *, joint: bool, check: 
     InputError
         Naming the module whose output is not finite, or what is wrong with the output metric.
     """
+    problem.network.check_chain("the layerwise metric")
     root = np.sqrt(problem.mass)
     blocks = [
         _scaled(Block(label, cut, root[cut], rows))

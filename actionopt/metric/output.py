@@ -14,32 +14,37 @@ from actionopt.ops.base import Array
 from actionopt.problem import Problem
 
 
-def output_product(problem: Problem, ops: Ops, y: Array, target: Array, v: Array) -> Array:
-    """Apply the output metric `g_o(y) = L_o^T L_o` to `v`, sample by sample.
+def output_product(problem: Problem, cost: int, ops: Ops, y: Array, target: Array, v: Array) -> Array:
+    """Apply a cost's part of the output metric, `weight * g_o(y)` with `g_o = L_o^T L_o`, to `v`, sample by sample.
 
     Parameters
     ----------
+    cost : int
+        Index of the cost.
     y, v : arrays (..., B, out_size) of `ops`
-        Outputs and a tangent of them.
+        States of its node and a tangent of them.
     target : array (B, t)
-        The problem's targets, `problem.target_array`, or a symbol for one of them.
+        Its targets, `network.targets[cost]`, or a symbol for one of them.
 
     Returns
     -------
     array (..., B, out_size)
         `v` for the Euclidean metric, the Hessian of the loss in y times `v` for Fisher, the user's otherwise.
     """
+    term = problem.costs[cost]
     if callable(problem.output_metric):
-        rows = user_rows(problem, ops, y, target)
+        rows = user_rows(problem, cost, ops, y, target)
         terms = [row * ops.sum(row * v, keepdims=True) for row in rows]
-        return sum(terms[1:], start=terms[0])
-    if problem.output_metric == "fisher":
-        return problem.loss.curvature(ops, y, target, v)
-    return v
+        product = sum(terms[1:], start=terms[0])
+    elif problem.output_metric == "fisher":
+        product = term.loss.curvature(ops, y, target, v)
+    else:
+        product = v
+    return product if term.weight == 1.0 else term.weight * product
 
 
-def user_rows(problem: Problem, ops: Ops, y: Array, target: Array) -> Sequence[Array]:
-    """Evaluate the user's output metric: the m rows of the factor L_o, each `(..., B, out_size)`.
+def user_rows(problem: Problem, cost: int, ops: Ops, y: Array, target: Array) -> Sequence[Array]:
+    """Evaluate the user's output metric at a cost's node: the m rows of the factor L_o, each `(..., B, out_size)`.
 
     Raises
     ------
@@ -47,9 +52,10 @@ def user_rows(problem: Problem, ops: Ops, y: Array, target: Array) -> Sequence[A
         If the factor has the wrong shape, or only NumPy can evaluate it and derivatives are wanted.
     """
     metric: Any = problem.output_metric
+    label = problem.nodes[problem.costs[cost].node].label
     arguments = len(inspect.signature(metric).parameters)
     if arguments >= 3:
-        return _check_rows(problem, metric(ops, y, target), ops, y)
+        return _check_rows(label, metric(ops, y, target), ops, y)
     if ops is not NUMPY:
         raise InputError(
             "this computation needs derivatives of the output metric: write it as output_metric(ops, outputs, "
@@ -59,7 +65,7 @@ def user_rows(problem: Problem, ops: Ops, y: Array, target: Array) -> Sequence[A
     if factor.ndim < 2 or factor.shape[-1] != y.shape[-1] or not _fits(factor[..., 0, :].shape, y.shape):
         raise InputError(
             f"output_metric must return factors (m, {y.shape[-1]}) or {(*y.shape[:-1], 'm', y.shape[-1])} for the "
-            f"outputs {y.shape} of module {problem.labels[-1]}, got shape {factor.shape}".replace("'", "")
+            f"outputs {y.shape} of module {label}, got shape {factor.shape}".replace("'", "")
         )
     return [np.broadcast_to(factor[..., i, :], y.shape) for i in range(factor.shape[-2])]
 
@@ -69,10 +75,10 @@ def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     return len(shape) <= len(target) and all(a in (1, b) for a, b in zip(shape[::-1], target[::-1], strict=False))
 
 
-def _check_rows(problem: Problem, rows: Any, ops: Ops, y: Array) -> Sequence[Array]:
+def _check_rows(label: str, rows: Any, ops: Ops, y: Array) -> Sequence[Array]:
     expected = (
         f"output_metric(ops, outputs, targets) must return a list of at least one row (..., B, {ops.size(y)}) for the "
-        f"outputs of module {problem.labels[-1]}"
+        f"outputs of module {label}"
     )
     if not isinstance(rows, (list, tuple)):  # the rows of an array would be its samples
         raise InputError(f"{expected}, got {type(rows).__name__}")

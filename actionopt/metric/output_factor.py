@@ -16,14 +16,15 @@ from actionopt.problem import Problem
 ROUNDING = 1e-12  # eigenvalues below this part of the largest one are zero
 
 
-def output_factor(problem: Problem, y: np.ndarray) -> np.ndarray:
-    """Return the factors L_o at outputs `y (..., B, d)`.
+def output_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray:
+    """Return a cost's factors, `sqrt(weight) L_o`, at states `y (..., B, d)` of its node.
 
     Parameters
     ----------
     problem : Problem
     y : array (..., B, d)
-        Outputs of the last module.
+    cost : int
+        Index of the cost.
 
     Returns
     -------
@@ -36,39 +37,42 @@ def output_factor(problem: Problem, y: np.ndarray) -> np.ndarray:
     InputError
         If the factor has the wrong shape or is not finite, or the Hessian of the loss is not positive semidefinite.
     """
+    term, targets = problem.costs[cost], problem.network.targets[cost]
     if problem.output_metric is None:
         return np.zeros((*y.shape[:-2], 0, *y.shape[-2:]))
     if callable(problem.output_metric):
-        factor = np.stack(np.broadcast_arrays(*user_rows(problem, NUMPY, y, problem.target_array)), axis=-3)
+        factor = np.stack(np.broadcast_arrays(*user_rows(problem, cost, NUMPY, y, targets)), axis=-3)
         factor = np.broadcast_to(factor, (*y.shape[:-2], *factor.shape[-3:]))
     elif problem.output_metric == "euclidean":
         factor = _identity(y)
     else:
         # a loss that overrides its curvature is no longer described by the closed form of its parent
-        closed = CLOSED_FORMS.get(type(problem.loss).curvature)
-        factor = hessian_factor(problem, y) if closed is None else closed(y)
+        closed = CLOSED_FORMS.get(type(term.loss).curvature)
+        factor = hessian_factor(problem, y, cost) if closed is None else closed(y)
     if not np.isfinite(factor).all():
-        raise InputError(f"the output metric of module {problem.labels[-1]} is not finite at these outputs")
-    return factor
+        raise InputError(f"the output metric of module {problem.nodes[term.node].label} is not finite at these outputs")
+    return factor if term.weight == 1.0 else np.sqrt(term.weight) * factor
 
 
-def hessian_factor(problem: Problem, y: np.ndarray) -> np.ndarray:
-    """Factorise the Hessian of the loss, sample by sample, by its eigenvectors; `(..., m, B, d)`.
+def hessian_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray:
+    """Factorise the Hessian of a cost's loss, sample by sample, by its eigenvectors; `(..., m, B, d)`.
 
     Raises
     ------
     InputError
         If it has a negative eigenvalue somewhere.
     """
-    columns = [problem.loss.curvature(NUMPY, y, problem.target_array, one + 0.0 * y) for one in np.eye(y.shape[-1])]
+    term, targets = problem.costs[cost], problem.network.targets[cost]
+    columns = [term.loss.curvature(NUMPY, y, targets, one + 0.0 * y) for one in np.eye(y.shape[-1])]
     hessian = np.stack(columns, axis=-1)
     values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.swapaxes(-1, -2)))
     scale = max(float(abs(values).max(initial=0.0)), np.finfo(float).tiny)
     if values.min(initial=0.0) < -ROUNDING * scale:
         sample = int(np.unravel_index(values.argmin(), values.shape)[-2])
+        label = problem.nodes[term.node].label
         raise InputError(
-            f"the output metric of module {problem.labels[-1]} is not positive semidefinite: the Hessian of the "
-            f"{problem.loss.name} has the eigenvalue {values.min():.3g} at sample {sample}; "
+            f"the output metric of module {label} is not positive semidefinite: the Hessian of the "
+            f"{term.loss.name} has the eigenvalue {values.min():.3g} at sample {sample}; "
             "use output_metric='euclidean' or give a factor of your own"
         )
     kept = np.flatnonzero((values > ROUNDING * scale).reshape(-1, values.shape[-1]).any(axis=0))

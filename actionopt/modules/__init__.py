@@ -9,6 +9,8 @@ from actionopt.modules.dense import Dense
 from actionopt.modules.each import Each
 from actionopt.modules.embedding import Embedding
 from actionopt.modules.implicit import Implicit
+from actionopt.modules.map import Map
+from actionopt.modules.node import Node
 from actionopt.modules.norm import LayerNorm
 from actionopt.modules.parameter import Parameter
 
@@ -24,7 +26,9 @@ __all__ = [
     "Embedding",
     "Implicit",
     "LayerNorm",
+    "Map",
     "Module",
+    "Node",
     "Parallel",
     "Parameter",
     "Residual",

@@ -9,6 +9,7 @@ import numpy as np
 
 from actionopt.errors import InputError
 from actionopt.modules.derived import pull_back
+from actionopt.modules.node import Node, place
 from actionopt.ops import Ops, duals_over
 from actionopt.ops.base import Array
 
@@ -66,6 +67,29 @@ class Module:
             self.mass = mass
         if name is not None:
             self.name = name
+
+    def __call__(self, *nodes: Node, name: str | None = None) -> Node:
+        """Place the module on nodes of a network; the same module placed again shares its weights.
+
+        Parameters
+        ----------
+        *nodes : Node
+            Whose states it takes, joined feature after feature in this order; none for a module without input.
+        name : str, optional
+            The node's name in tables and messages; the module's where None.
+
+        Returns
+        -------
+        Node
+            On which further modules and costs are placed.
+
+        Raises
+        ------
+        InputError
+            If the nodes' features together are not `in_size`.
+        """
+        check_declared_sizes(self)
+        return place(self, nodes, name)
 
     def forward(self, ops: Ops, w: Array, z: Array) -> Array:
         """Evaluate the module's equation in the namespace `ops`.

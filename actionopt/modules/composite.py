@@ -10,6 +10,7 @@ import numpy as np
 
 from actionopt.errors import InputError
 from actionopt.modules.base import Module, check_declared_sizes
+from actionopt.modules.node import Node
 from actionopt.ops import NUMPY, Ops
 from actionopt.ops.base import Array
 
@@ -92,6 +93,13 @@ class Chain(Composite):
         parts = flatten(check_modules("Chain", modules))
         check_sizes(parts)
         super().__init__(parts, parts[0].in_size, parts[-1].out_size, mass, name)
+
+    def __call__(self, *nodes: Node, name: str | None = None) -> Node:
+        if self.mass is not None:  # one module with a metric of its own
+            return super().__call__(*nodes, name=name)
+        for part in self.parts[:-1]:
+            nodes = (part(*nodes),)
+        return self.parts[-1](*nodes, name=name or self.name)
 
     def forward(self, ops: Ops, w: Array, z: Array) -> Array:
         for part, part_weights in zip(self.parts, self.split_weights(ops, w), strict=True):

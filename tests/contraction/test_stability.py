@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.contraction.stability import subset
 from actionopt.contraction.stability_result import fitted_slope
 
 SIZES = [50, 100, 200, 400, 800]
@@ -140,9 +139,9 @@ def test_an_error_of_the_problem_is_no_error_of_travel() -> None:
         ao.measure_stability(OnceOnly(), horizon=0.1, steps=2, sizes=2, replacements=1, executor=executor)
 
 
-def test_subset_keeps_everything_else() -> None:
+def test_take_keeps_everything_else() -> None:
     problem = ao.load_problem("problems/iris.py", samples=12)
-    part = subset(problem, np.array([3, 5, 5]))
+    part = problem.take(np.array([3, 5, 5]))
     np.testing.assert_array_equal(part.inputs, problem.inputs[[3, 5, 5]])
     np.testing.assert_array_equal(part.target_array, problem.target_array[[3, 5, 5]])
     np.testing.assert_array_equal(part.mass, problem.mass)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 import actionopt as ao
-from actionopt.backprop import forward_states, split_weights
 from actionopt.ops import NUMPY, DualOps
 from tests.modules.cases import CASES
 
@@ -16,8 +15,8 @@ from tests.modules.cases import CASES
 def output_jacobian(problem: ao.Problem, w: np.ndarray) -> np.ndarray:
     """Return dy/dw of each sample, `(B, d, n)`, by pushing every unit vector through the chain."""
     duals = DualOps(NUMPY)
-    weights = split_weights(problem, duals, duals.dual(w, np.eye(problem.size)))
-    outputs = forward_states(problem, duals, weights)[-1]
+    weights = problem.network.split(duals, duals.dual(w, np.eye(problem.size)))
+    outputs = problem.network.forward(duals, weights)[-1]
     return np.broadcast_to(outputs.tangent, (problem.size, *outputs.value.shape)).transpose(1, 2, 0)
 
 

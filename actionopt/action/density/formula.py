@@ -145,6 +145,7 @@ def _constant_flow(problem: Problem, w: ca.SX, v: ca.SX) -> ca.SX:
 
 def _energy(problem: Problem, w: ca.SX) -> ca.SX:
     """The energy as one scalar graph; for few samples."""
+    problem.network.check_chain("a CasADi action")
     functions = [module_function(module) for module in problem.modules]
     loss = loss_function(problem.loss, problem.modules[-1].out_size, problem.target_array.shape[1])
     energy = 0.5 * problem.weight_decay * ca.sumsqr(w)

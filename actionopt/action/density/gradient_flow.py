@@ -32,8 +32,8 @@ class GradientFlowDensity(Density):
         self.problem = problem
         self.size = problem.size
         self.model = LocalModel(problem, metric)
-        width = max(module.out_size for module in problem.modules)
-        tangents = 1 if self.model.constant or metric == "joint" else len(problem.modules)
+        width = max(place.size for place in problem.network.placed)
+        tangents = 1 if self.model.constant or metric == "joint" else len(problem.groups)
         self.block = max(8, BLOCK_NUMBERS // (problem.samples * width * tangents))
 
     def expand(self, w: np.ndarray, v: np.ndarray) -> Expansion:

@@ -41,6 +41,7 @@ class FlowStage:
     """
 
     def __init__(self, problem: Problem, metric: str, lifted: bool) -> None:
+        problem.network.check_chain("a lifted or CasADi action")
         self.problem, self.joint = problem, metric == "joint"
         self.constant = metric == "euclidean" or problem.output_metric is None
         self.layers = [_Layer(module) for module in problem.modules]
@@ -176,7 +177,7 @@ def _output_functions(problem: Problem) -> tuple[ca.Function, ca.Function]:
     if problem.output_metric == "fisher":
         product = ca.jtimes(gradient, y, x)
     else:
-        product = output_product(problem, CASADI, y.T, target.T, x.T).T
+        product = output_product(problem, 0, CASADI, y.T, target.T, x.T).T
     return (
         ca.Function("loss_gradient", [y, target], [ca.densify(gradient)]),
         ca.Function("output_metric", [y, target, x], [ca.densify(product)]),
