@@ -53,6 +53,11 @@ class Block:
         ends = accumulate((piece.size for piece in self.rows), initial=0)
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
+    @cached_property
+    def square(self) -> float:
+        """`|K|^2` in the norm of Frobenius, summed over all nodes: a bound on the largest eigenvalue of `K^T K`."""
+        return float(sum(piece.square() for piece in self.rows))
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Let NumPy see the block as its dense matrix."""
         return np.asarray(self.dense(), dtype=dtype)

@@ -104,7 +104,8 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         InputError
             If c has the wrong length or is not finite.
         SolverError
-            If a factorisation fails or conjugate gradients do not converge; the message names module and remedy.
+            If a solution is not exact to `tol`, as rounding has it at a tiny mass, or conjugate gradients do not
+            converge; the message names module and remedy.
         """
         c = _vectors(c, self.shape[0])
         if c.ndim == 2:
@@ -159,7 +160,8 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         Returns
         -------
         MetricReport
-            `.rows` with `module`, `size`, `rank`, `solver`, `iterations`, `residual`, `condition`; prints as a table.
+            `.rows` with `module`, `size`, `rank`, `solver`, `iterations`, `residual`, `error`, `condition`; prints as
+            a table.
         """
         rows = []
         for solver in self.solvers:
@@ -174,6 +176,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
                     solver.name,
                     solver.iterations,
                     solver.residual,
+                    solver.error,
                     solver.condition,
                 )
             )

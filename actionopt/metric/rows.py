@@ -54,6 +54,10 @@ class Rows(ABC):
         return self.push(self.pull(c))
 
     @abstractmethod
+    def square(self) -> float:
+        """Return the sum of the squares of all entries, or a bound on it."""
+
+    @abstractmethod
     def gram(self) -> np.ndarray:
         """Return `K K^T (..., r, r)`."""
 
@@ -89,6 +93,9 @@ class PlainRows(Rows):
 
     def pull(self, c: np.ndarray) -> np.ndarray:
         return (c.reshape(*c.shape[:-2], 1, self.count) @ self.matrix())[..., 0, :]
+
+    def square(self) -> float:
+        return float(np.vdot(self.values, self.values))
 
     def gram(self) -> np.ndarray:
         matrix = self.matrix()
@@ -164,6 +171,11 @@ class DenseRows(Rows):
         if self.z.shape[-2] > 2 * self.z.shape[-1]:  # more samples than the two products with the weights cost
             return self.push(self.pull(c))
         return self._to_rows(self.inputs_gram @ self._from_rows(c))
+
+    def square(self) -> float:
+        deltas = np.einsum("...ibo,...ibo->...b", self.delta, self.delta)
+        inputs = np.einsum("...bj,...bj->...b", self.z, self.z) + (self.offset or 0.0) ** 2
+        return float((deltas * inputs).sum())
 
     def gram(self) -> np.ndarray:
         m, samples, out = self.delta.shape[-3:]
@@ -253,6 +265,9 @@ class ScaledDenseRows(Rows):
 
     def pull(self, c: np.ndarray) -> np.ndarray:
         return self.rows.pull(c) * self.factor
+
+    def square(self) -> float:
+        return float(np.abs(self.factor).max(initial=0.0)) ** 2 * self.rows.square()
 
     def gram(self) -> np.ndarray:
         """Return `K K^T` as a sum over outputs, each with its own Gram of the scaled inputs; K is not formed."""
