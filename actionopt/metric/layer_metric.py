@@ -13,7 +13,7 @@ from actionopt.backprop import ForwardPass, adjoints_of, forward_pass
 from actionopt.errors import InputError, unknown_name
 from actionopt.metric.block import Block, metric_blocks
 from actionopt.metric.report import MetricReport, ReportRow
-from actionopt.metric.solver import SOLVERS, BlockSolver
+from actionopt.metric.solver import SOLVERS, BlockSolver, Held
 from actionopt.problem import Problem
 
 
@@ -36,7 +36,8 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         Bound on the relative error of solutions in the norm of the mass, |x|^2 = x^T D x.
     after : LayerMetric, optional
         The metric at a nearby point, whose factorisations precondition the solves here until they wear out. Solutions
-        keep to `tol`.
+        keep to `tol`. Of other data than the problem's nothing is taken over: their factorisations would cost more
+        than they save.
 
     Attributes
     ----------
@@ -91,7 +92,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named below
             self._passed = forward_pass(problem, self.w)
             self.blocks = tuple(metric_blocks(problem, self._passed, joint=self.joint))
-        held = {} if after is None else {solver.block.label: solver.leave() for solver in after.solvers}
+        held = {} if after is None else _held(problem, after)
         self.solvers = tuple(
             BlockSolver(block, solve, float(tol), held.get(block.label)) for block in self.blocks if block.rank
         )
@@ -219,6 +220,16 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         return self
 
     _transpose = _adjoint
+
+
+def _held(problem: Problem, after: LayerMetric) -> dict[str, Held]:
+    """Return what the solvers of an earlier metric leave, by block; nothing if its data are not the problem's."""
+    if after.problem is not problem:
+        ours, theirs = problem.network, after.problem.network
+        pairs = zip((*ours.data, *ours.targets), (*theirs.data, *theirs.targets), strict=False)
+        if ours.samples != theirs.samples or not all(a is b or np.array_equal(a, b) for a, b in pairs):
+            return {}
+    return {solver.block.label: solver.leave() for solver in after.solvers}
 
 
 def _one_point(problem: Problem, w: Any) -> np.ndarray:
