@@ -139,7 +139,7 @@ class DenseRows(Rows):
     def scaled(self, factor: np.ndarray) -> Rows:
         if (factor == factor[0]).all():
             offset_there = None if self.offset is None else self.offset * float(factor[0])
-            return replace(self, z=self.z * factor[0], offset=offset_there)
+            return DenseRows(self.delta, self.z * factor[0], offset_there)
         matrix, offset = self.split(factor)
         table = matrix if self.offset is None else np.concatenate([matrix, offset[:, None]], axis=1)
         if not table.size:  # a layer without outputs, or without weights
@@ -173,9 +173,8 @@ class DenseRows(Rows):
         return self._to_rows(self.inputs_gram @ self._from_rows(c))
 
     def square(self) -> float:
-        deltas = np.einsum("...ibo,...ibo->...b", self.delta, self.delta)
-        inputs = np.einsum("...bj,...bj->...b", self.z, self.z) + (self.offset or 0.0) ** 2
-        return float((deltas * inputs).sum())
+        inputs = np.vecdot(self.z, self.z) + (self.offset or 0.0) ** 2
+        return float((np.vecdot(self.delta, self.delta).sum(axis=-2) * inputs).sum())
 
     def gram(self) -> np.ndarray:
         m, samples, out = self.delta.shape[-3:]
@@ -218,10 +217,11 @@ class DenseRows(Rows):
         return v[..., : out * width].reshape(*v.shape[:-1], out, width), v[..., out * width :]
 
     def _to_rows(self, moved: np.ndarray) -> np.ndarray:
-        return np.einsum("...ibo,...bo->...ib", self.delta, moved)
+        # a matrix-vector product a sample: NumPy hands those to BLAS without a copy, twice as fast as einsum
+        return (self.delta.swapaxes(-3, -2) @ moved[..., None])[..., 0].swapaxes(-1, -2)
 
     def _from_rows(self, c: np.ndarray) -> np.ndarray:
-        return np.einsum("...ibo,...ib->...bo", self.delta, c)
+        return (c.swapaxes(-1, -2)[..., None, :] @ self.delta.swapaxes(-3, -2))[..., 0, :]
 
     def _all_inputs(self) -> np.ndarray:
         if self.offset is None:
