@@ -31,7 +31,7 @@ def oracle(program: dict[str, ca.MX], solver: str) -> dict[str, ca.Function]:
     Parameters
     ----------
     program : dict
-        Expressions under CasADi's names, as `casadi_transcription.transcribe` returns them.
+        Expressions under CasADi's names, as `transcription.transcribe` returns them.
     solver : str
     """
     functions = {}
