@@ -145,7 +145,7 @@ class _Program:
         )
         self.reader = Reader(layout, functions, conditions, sizes, self.lifted, scale)
         self.bounds = layout.bounds(functions.inequalities)
-        self.watch = Watch(layout.size, layout.constraints, self.interrupt, tick) if name in WATCHABLE else None
+        self.watch = Watch(layout.size, layout.constraints, self.interrupt, tick, scale) if name in WATCHABLE else None
         program = transcribe(layout, functions, action.end_cost, scale)
         own: dict[str, Any] = {"cache": oracle(program, name)}
         if self.watch is not None:
