@@ -12,9 +12,10 @@ from actionopt.action.noise import Constant, make_form
 from actionopt.errors import InputError
 from actionopt.ops import Ops
 from actionopt.ops.base import Array
+from actionopt.origin import Rebuilt
 
 
-class Lagrangian:
+class Lagrangian(Rebuilt):
     """A Lagrangian from its formula: the action is `S[w] = int l(w, w') dt`.
 
     Parameters
