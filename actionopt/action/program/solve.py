@@ -16,14 +16,14 @@ from actionopt.action.newton.solve import check_guess
 from actionopt.action.program.conditions import Conditions, end_conditions, make_conditions
 from actionopt.action.program.flow_stage import extra_values
 from actionopt.action.program.multipliers import Reader
-from actionopt.action.program.oracle import PLUGINS, oracle
 from actionopt.action.program.point_set import PointSet
 from actionopt.action.program.stages import symbolic_stages
 from actionopt.action.program.system import stage_functions
 from actionopt.action.program.transcription import Layout, transcribe
 from actionopt.action.program.watch import WATCHABLE, Interrupt, Watch
 from actionopt.action.task import STATIONARY, ActionSolution, ActionTask, Limits, relative
-from actionopt.nlp import NlpSolution, NlpSolver
+from actionopt.nlp import Derivatives, NlpSolution, NlpSolver
+from actionopt.nlp.derivatives import takes_gradient
 from actionopt.problem import Problem
 
 _ADVICE = {
@@ -134,7 +134,7 @@ class _Program:
             task,
             conditions,
             lifted=self.lifted,
-            differentiable=name not in PLUGINS,
+            differentiable=not takes_gradient(name),
             interrupt=None if name in WATCHABLE else self.interrupt,
             scale=scale,
         )
@@ -147,15 +147,16 @@ class _Program:
         self.bounds = layout.bounds(functions.inequalities)
         self.watch = Watch(layout.size, layout.constraints, self.interrupt, tick, scale) if name in WATCHABLE else None
         program = transcribe(layout, functions, action.end_cost, scale)
-        own: dict[str, Any] = {"cache": oracle(program, name)}
-        if self.watch is not None:
-            own["iteration_callback"] = self.watch
+        own: dict[str, Any] = {} if self.watch is None else {"iteration_callback": self.watch}
+        keys = ("jac_g_x", "hess_gamma_x_x", "lam_f", "lam_g", "grad_f_x")
         self.nlp = NlpSolver(
             program["x"],
             program["f"],
             program["g"],
             solver=name,
             options={**own, **(solver.options or {})},  # the user's come last
+            derivatives=Derivatives(*(program[key] for key in keys)),
+            stop=(lambda: self.interrupt.raised) if name == "fatrop" else None,
             stages=layout.stages,
             equality=self.bounds["lbg"] == self.bounds["ubg"],
             tol=limits.tol,
@@ -167,7 +168,7 @@ class _Program:
         start = self.layout.variables(points, self._extra_values(points))
         # where nobody would look, CasADi itself raises Ctrl-C
         with self.interrupt.catching() if self.watch or self.functions.keeps else contextlib.nullcontext():
-            return self.nlp.solve(start, **self.bounds)
+            return self.nlp.solve(start, **self.bounds, scale=1.0)  # the program is scaled already
 
     def _extra_values(self, points: np.ndarray) -> np.ndarray:
         """Values `(M, e)` of what the stages know beside positions and velocities."""

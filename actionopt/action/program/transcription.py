@@ -193,11 +193,11 @@ def transcribe(
     Returns
     -------
     dict
-        `x`, `p` (empty), `f`, `g`, multipliers `lam_f`, `lam_g`, and under CasADi's names `grad_f_x`, `jac_g_x`,
-        `grad_gamma_x` and `hess_gamma_x_x` (gamma is the Lagrangian `lam_f f + lam_g . g`).
+        `x`, `f`, `g`, multipliers `lam_f`, `lam_g`, and under CasADi's names `grad_f_x`, `jac_g_x` and
+        `hess_gamma_x_x` (gamma is the Lagrangian `lam_f f + lam_g . g`).
     """
     weights = ca.DM(layout.task.scheme.weights)
-    x, p = ca.MX.sym("x", layout.size), ca.MX.sym("p", 0)
+    x = ca.MX.sym("x", layout.size)
     lam_f, lam_g = ca.MX.sym("lam_f"), ca.MX.sym("lam_g", layout.constraints)
     linear, to_stages = layout.linear, layout.to_stages
     xi = ca.reshape(to_stages @ x, functions.variables, weights.numel())
@@ -227,7 +227,6 @@ def transcribe(
         hessian = hessian + last.T @ (lam_f * curvature) @ last
     return {
         "x": x,
-        "p": p,
         "lam_f": lam_f,
         "lam_g": lam_g,
         "f": objective,
@@ -235,10 +234,7 @@ def transcribe(
         "g": ca.densify(g),
         "grad_f_x": ca.densify(gradient),
         "jac_g_x": jacobian,
-        "grad_gamma_x": ca.densify(lam_f * gradient + jacobian.T @ lam_g),
-        "grad_gamma_p": ca.MX(0, 1),
         "hess_gamma_x_x": hessian,
-        "triu_hess_gamma_x_x": ca.triu(hessian),
     }
 
 
