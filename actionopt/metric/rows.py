@@ -38,6 +38,10 @@ class Rows(ABC):
         """Return the rows of one node, of rows with one leading axis."""
 
     @abstractmethod
+    def spread(self, places: np.ndarray, count: int) -> Rows:
+        """Return `count` rows a sample, these at `places` among them and zeros between."""
+
+    @abstractmethod
     def scaled(self, factor: np.ndarray) -> Rows:
         """Return the rows with weight i's column multiplied by `factor[i]`, `(size,)`, positive."""
 
@@ -83,6 +87,9 @@ class PlainRows(Rows):
 
     def at(self, node: int) -> Rows:
         return PlainRows(self.values[node])
+
+    def spread(self, places: np.ndarray, count: int) -> Rows:
+        return PlainRows(spread(self.values, places, count))
 
     def scaled(self, factor: np.ndarray) -> Rows:
         return PlainRows(self.values * factor)
@@ -135,6 +142,9 @@ class DenseRows(Rows):
     def at(self, node: int) -> DenseRows:
         # the inputs of the first module have no nodes
         return replace(self, delta=self.delta[node], z=self.z if self.z.ndim == 2 else self.z[node])
+
+    def spread(self, places: np.ndarray, count: int) -> Rows:
+        return replace(self, delta=spread(self.delta, places, count))
 
     def scaled(self, factor: np.ndarray) -> Rows:
         if (factor == factor[0]).all():
@@ -257,6 +267,9 @@ class ScaledDenseRows(Rows):
     def at(self, node: int) -> Rows:
         return replace(self, rows=self.rows.at(node))
 
+    def spread(self, places: np.ndarray, count: int) -> Rows:
+        return self.rows.spread(places, count).scaled(self.factor)
+
     def scaled(self, factor: np.ndarray) -> Rows:
         return self.rows.scaled(self.factor * factor)
 
@@ -283,6 +296,15 @@ class ScaledDenseRows(Rows):
 
     def matrix(self) -> np.ndarray:
         return self.rows.matrix() * self.factor
+
+
+def spread(array: np.ndarray, places: np.ndarray, count: int, axis: int = -3) -> np.ndarray:
+    """Return an array with `count` rows along an axis, the given ones at `places` and zeros between."""
+    shape = list(array.shape)
+    shape[axis] = count
+    out = np.zeros(shape)
+    np.moveaxis(out, axis, 0)[places] = np.moveaxis(array, axis, 0)
+    return out
 
 
 def total(terms: Iterable[np.ndarray]) -> np.ndarray:
