@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from actionopt.metric.prices import ELEMENT, PRODUCT_FLOP
-from actionopt.metric.rows import DenseRows, PlainRows, Rows, spread
+from actionopt.metric.rows import DenseRows, PlainRows, Rows, from_rows, spread, to_rows
 
 
 @dataclass(frozen=True)
@@ -96,16 +96,21 @@ class SummedRows(DenseRows):
         """Return the rows multiplied out where that is less to keep and to multiply with than the outer products."""
         return self if self.uses <= self.z.shape[-1] else PlainRows(self.values())
 
+    def square(self) -> float:
+        deltas = self.delta.swapaxes(-4, -3)  # (..., B, m, P, out)
+        outputs = (deltas @ deltas.swapaxes(-1, -2)).sum(axis=-3)
+        return float((outputs * (self.z @ self.z.swapaxes(-1, -2) + (self.offset or 0.0) ** 2)).sum())
+
     def _to_rows(self, moved: np.ndarray) -> np.ndarray:
-        moved = moved.reshape(*moved.shape[:-2], -1)
-        delta = self.delta.reshape(*self.delta.shape[:-2], moved.shape[-1])
-        return np.einsum("...ibo,...bo->...ib", delta, moved)
+        return to_rows(self._side_by_side, moved.reshape(*moved.shape[:-2], -1))
 
     def _from_rows(self, c: np.ndarray) -> np.ndarray:
-        *_, uses, out = self.delta.shape
-        delta = self.delta.reshape(*self.delta.shape[:-2], uses * out)
-        covector = np.einsum("...ibo,...ib->...bo", delta, c)
-        return covector.reshape(*covector.shape[:-1], uses, out)
+        covector = from_rows(self._side_by_side, c)
+        return covector.reshape(*covector.shape[:-1], *self.delta.shape[-2:])
+
+    @property
+    def _side_by_side(self) -> np.ndarray:
+        return self.delta.reshape(*self.delta.shape[:-2], -1)
 
 
 def gram_prices(rows: SummedRows) -> tuple[float, float]:

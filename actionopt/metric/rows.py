@@ -149,7 +149,7 @@ class DenseRows(Rows):
     def scaled(self, factor: np.ndarray) -> Rows:
         if (factor == factor[0]).all():
             offset_there = None if self.offset is None else self.offset * float(factor[0])
-            return DenseRows(self.delta, self.z * factor[0], offset_there)
+            return type(self)(self.delta, self.z * factor[0], offset_there)
         matrix, offset = self.split(factor)
         table = matrix if self.offset is None else np.concatenate([matrix, offset[:, None]], axis=1)
         if not table.size:  # a layer without outputs, or without weights
@@ -227,11 +227,10 @@ class DenseRows(Rows):
         return v[..., : out * width].reshape(*v.shape[:-1], out, width), v[..., out * width :]
 
     def _to_rows(self, moved: np.ndarray) -> np.ndarray:
-        # a matrix-vector product a sample: NumPy hands those to BLAS without a copy, twice as fast as einsum
-        return (self.delta.swapaxes(-3, -2) @ moved[..., None])[..., 0].swapaxes(-1, -2)
+        return to_rows(self.delta, moved)
 
     def _from_rows(self, c: np.ndarray) -> np.ndarray:
-        return (c.swapaxes(-1, -2)[..., None, :] @ self.delta.swapaxes(-3, -2))[..., 0, :]
+        return from_rows(self.delta, c)
 
     def _all_inputs(self) -> np.ndarray:
         if self.offset is None:
@@ -296,6 +295,17 @@ class ScaledDenseRows(Rows):
 
     def matrix(self) -> np.ndarray:
         return self.rows.matrix() * self.factor
+
+
+def to_rows(delta: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """Return `delta_ib . moved_b (..., m, B)`, for `delta (..., m, B, out)` and `moved (..., B, out)`."""
+    # a matrix-vector product a sample: NumPy hands those to BLAS without a copy, twice as fast as einsum
+    return (delta.swapaxes(-3, -2) @ moved[..., None])[..., 0].swapaxes(-1, -2)
+
+
+def from_rows(delta: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Return `sum_i c_ib delta_ib (..., B, out)`, the transpose of `to_rows`."""
+    return (c.swapaxes(-1, -2)[..., None, :] @ delta.swapaxes(-3, -2))[..., 0, :]
 
 
 def spread(array: np.ndarray, places: np.ndarray, count: int, axis: int = -3) -> np.ndarray:

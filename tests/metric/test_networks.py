@@ -131,6 +131,7 @@ def test_rows_keep_their_structure_where_that_is_less(width: int, rng: np.random
     matrix = cell.matrix()
     np.testing.assert_allclose(cell.gram(), matrix @ matrix.T, rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(cell.normal(), matrix.T @ matrix, rtol=1e-10, atol=1e-14)
+    assert cell.rows[0].square() == pytest.approx((matrix * matrix).sum(), rel=1e-12)
     v, c = rng.standard_normal(cell.size), rng.standard_normal(cell.rank)
     np.testing.assert_allclose(cell.push(v).ravel(), matrix @ v, rtol=1e-10, atol=1e-13)
     np.testing.assert_allclose(cell.pull(c.reshape(cell.rows[0].shape[:2])), c @ matrix, rtol=1e-10, atol=1e-13)
