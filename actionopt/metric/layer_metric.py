@@ -128,6 +128,29 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         return finite_gradient(self.problem, self._passed)
 
     @property
+    def states(self) -> list[np.ndarray]:
+        """States of all nodes of the network at these weights, data first."""
+        return self._passed.states
+
+    def change(self, d: Any) -> float:
+        """Return `|J d|^2`, the mean over samples of the square of the outputs' change along `d (n,)`.
+
+        In the output metric, to first order; the layers' changes add up before they are squared, `J d = sum_a K_a d_a`.
+        """
+        d = _vectors(d, self.shape[0])
+        moved = [block.push(block.root * d[block.weights]) for block in self.blocks if block.rank]
+        total = sum(moved[1:], start=moved[0]) if moved else np.zeros(0)
+        return float(np.vdot(total, total))
+
+    def curvature(self, d: Any) -> float:
+        """Return `|J d|^2 + d . D d`, the second derivative of the joint model of the energy along `d (n,)`.
+
+        It is `d . G d` of the joint metric, whichever this one is.
+        """
+        d = _vectors(d, self.shape[0])
+        return self.change(d) + float(d @ (self.problem.mass * d))
+
+    @property
     def inverse(self) -> LinearOperator:
         """`G^{-1}` as a linear operator: the preconditioner for SciPy's solvers."""
         return LinearOperator(self.shape, matvec=self.solve, rmatvec=self.solve, matmat=self.solve, dtype=self.dtype)
