@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actionopt.constrained.history import History
 from actionopt.constrained.training import Trained
 from actionopt.problem import Problem
 from actionopt.tables import html_table, text_table
@@ -33,6 +34,12 @@ class Solution:
         Whether the status is "converged".
     status, message : str
         How it ended and what to do about it; see `NlpSolution`.
+    lowest_eigenvalue : float or None
+        Of the Hessian of E at the weights, by Lanczos; None where it was not asked for (`second_order=True`).
+    is_minimum : bool or None
+        Whether it is positive, clear of its error; None where that cannot be told or was not asked for.
+    history : History or None
+        Energy and gradient norm after every iteration, with its `plot`, where the solver keeps one.
     stats : dict
         solver, formulation, iterations, build_time and solve_time in seconds, and the residuals of the first-order
         conditions: stationarity, infeasibility, complementarity.
@@ -46,6 +53,9 @@ class Solution:
     status: str
     message: str
     stats: dict[str, Any] = field(repr=False)
+    lowest_eigenvalue: float | None = None
+    is_minimum: bool | None = None
+    history: History | None = field(default=None, repr=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.weights, dtype=dtype)

@@ -54,6 +54,17 @@ def output_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray:
     return factor if term.weight == 1.0 else np.sqrt(term.weight) * factor
 
 
+def loss_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray:
+    """Return factors of a cost's own curvature at states `y (..., B, d)` of its node; negative eigenvalues left out.
+
+    They give the Gauss-Newton part of the energy's Hessian, whatever the problem's output metric.
+    """
+    term = problem.costs[cost]
+    closed = CLOSED_FORMS.get(type(term.loss).curvature)
+    factor = _roots(*_curvature(problem, y, cost)) if closed is None else closed(y)
+    return factor if term.weight == 1.0 else np.sqrt(term.weight) * factor
+
+
 def hessian_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray:
     """Factorise the Hessian of a cost's loss, sample by sample, by its eigenvectors; `(..., m, B, d)`.
 
@@ -62,12 +73,9 @@ def hessian_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray
     InputError
         If it has a negative eigenvalue somewhere.
     """
-    term, targets = problem.costs[cost], problem.network.targets[cost]
-    columns = [term.loss.curvature(NUMPY, y, targets, one + 0.0 * y) for one in np.eye(y.shape[-1])]
-    hessian = np.stack(columns, axis=-1)
-    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.swapaxes(-1, -2)))
-    scale = max(float(abs(values).max(initial=0.0)), np.finfo(float).tiny)
-    if values.min(initial=0.0) < -ROUNDING * scale:
+    values, vectors = _curvature(problem, y, cost)
+    if values.min(initial=0.0) < -ROUNDING * _largest(values):
+        term = problem.costs[cost]
         sample = int(np.unravel_index(values.argmin(), values.shape)[-2])
         label = problem.nodes[term.node].label
         raise InputError(
@@ -75,9 +83,26 @@ def hessian_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray
             f"{term.loss.name} has the eigenvalue {values.min():.3g} at sample {sample}; "
             "use output_metric='euclidean' or give a factor of your own"
         )
-    kept = np.flatnonzero((values > ROUNDING * scale).reshape(-1, values.shape[-1]).any(axis=0))
+    return _roots(values, vectors)
+
+
+def _curvature(problem: Problem, y: np.ndarray, cost: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues `(..., B, d)` and eigenvectors `(..., B, d, d)` of the Hessian of a cost's loss."""
+    term, targets = problem.costs[cost], problem.network.targets[cost]
+    columns = [term.loss.curvature(NUMPY, y, targets, one + 0.0 * y) for one in np.eye(y.shape[-1])]
+    hessian = np.stack(columns, axis=-1)
+    return np.linalg.eigh(0.5 * (hessian + hessian.swapaxes(-1, -2)))
+
+
+def _roots(values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Return the rows `sqrt(value) vector^T` of the positive eigenvalues, `(..., m, B, d)`."""
+    kept = np.flatnonzero((values > ROUNDING * _largest(values)).reshape(-1, values.shape[-1]).any(axis=0))
     rows = np.sqrt(values[..., kept].clip(0.0))[..., None] * vectors[..., kept].swapaxes(-1, -2)
     return rows.swapaxes(-2, -3)
+
+
+def _largest(values: np.ndarray) -> float:
+    return max(float(abs(values).max(initial=0.0)), np.finfo(float).tiny)
 
 
 def _identity(y: np.ndarray) -> np.ndarray:

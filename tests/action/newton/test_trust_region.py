@@ -9,9 +9,10 @@ import actionopt as ao
 from actionopt.action.discrete import ActionPoint, DiscreteAction
 from actionopt.action.newton.solve import make_density
 from actionopt.action.newton.time_laplacian import TimeLaplacian
-from actionopt.action.newton.trust_region import krylov_path, newton
+from actionopt.action.newton.trust_region import newton
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.task import make_task
+from actionopt.newton.krylov import KrylovPath, krylov_path
 from tests.action.cases import quadratic, squared
 
 
@@ -25,6 +26,11 @@ def action_of(
 def laplacian(action: DiscreteAction):
     inverse = TimeLaplacian(action.task)
     return lambda point, residual: inverse.solve(point.expansion, residual)
+
+
+def path_at(action: DiscreteAction, point: ActionPoint, radius: float = np.inf) -> KrylovPath:
+    precondition = laplacian(action)
+    return krylov_path(point.gradient, point.product, lambda r: precondition(point, r), radius=radius, tol=1e-12)
 
 
 def line(action: DiscreteAction) -> np.ndarray:
@@ -42,7 +48,7 @@ def norm(action: DiscreteAction, point: ActionPoint, move: np.ndarray) -> float:
 def test_path_reaches_the_minimum_of_a_convex_model() -> None:
     action = action_of(quadratic(), [1.0, -1.0], [0.5, 0.8], 1.5, 20)
     point = action.at(line(action))
-    step = krylov_path(point, laplacian(action), radius=np.inf, tol=1e-12).within(np.inf)
+    step = path_at(action, point).within(np.inf)
     assert not step.at_boundary
     end = action.at(point.points + step.direction)
     assert end.gradient_norm < 1e-11
@@ -53,9 +59,9 @@ def test_path_reaches_the_minimum_of_a_convex_model() -> None:
 def test_shorter_steps_lie_on_the_same_path(share: float) -> None:
     action = action_of(quadratic(), [1.0, -1.0], [0.5, 0.8], 1.5, 20)
     point = action.at(line(action))
-    path = krylov_path(point, laplacian(action), radius=np.inf, tol=1e-12)
+    path = path_at(action, point)
     radius = share * path.within(np.inf).length
-    step, again = path.within(radius), krylov_path(point, laplacian(action), radius, 1e-12).within(radius)
+    step, again = path.within(radius), path_at(action, point, radius).within(radius)
     np.testing.assert_allclose(step.direction, again.direction, rtol=1e-12)
     assert step.at_boundary
     assert norm(action, point, step.direction) == pytest.approx(radius, rel=1e-9)
@@ -71,7 +77,7 @@ def test_negative_curvature_is_followed_to_the_radius() -> None:
     points = np.zeros((41, 1))
     points[1:-1, 0] = 1e-3 * np.sin(np.linspace(0.0, np.pi, 41))[1:-1]
     point = action.at(points)
-    step = krylov_path(point, laplacian(action), radius=2.0, tol=1e-12).within(2.0)
+    step = path_at(action, point, 2.0).within(2.0)
     assert step.at_boundary
     assert norm(action, point, step.direction) == pytest.approx(2.0, rel=1e-9)
     assert (step.direction * point.product(step.direction)).sum() < 0

@@ -1,0 +1,239 @@
+"""Training by Newton's method on the energy itself: no program is built, the states are eliminated.
+
+Two engines, each where it was measured best (`python -m benchmarks.train`):
+
+- few samples: forty steps of L-BFGS, then trust-region Newton-CG on recorded Hessian products;
+- many samples: L-BFGS whose initial Hessian is the Kronecker-factored layerwise metric, rebuilt now and then, until the
+  gradient is small; then trust-region Newton-CG in that metric.
+"""
+
+from __future__ import annotations
+
+import numbers
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from actionopt.constrained.energy import Energy, EnergyPoint
+from actionopt.constrained.history import LATELY, Moment, Watcher
+from actionopt.constrained.solution import Solution
+from actionopt.errors import InputError, unknown_name
+from actionopt.metric.kronecker import KroneckerMetric
+from actionopt.metric.output_factor import loss_factor
+from actionopt.newton.lanczos import Lowest, lowest_eigenvalue
+from actionopt.newton.lbfgs import Lbfgs
+from actionopt.newton.point import Minimum, Point, Precondition, largest
+from actionopt.newton.trust_region import TrustRegion
+from actionopt.nlp.plugins import check_limits
+from actionopt.problem import Problem
+from actionopt.progress import progress_bar
+
+FORMULATIONS = ("auto", "condensed")
+FIRST = 40  # steps of L-BFGS before Newton's method, where there are few samples
+MANY = 40_000  # numbers in all states from which the Kronecker metric pays
+SWITCH = 1e-5  # gradient over its scale at which L-BFGS in that metric hands over to Newton's method
+DAMPING = 1e-4  # of the Kronecker metric where there is no decay, as a part of a block's mean eigenvalue
+NEAR = 1e-4  # a gradient at the start below this part of its terms says nothing of their size
+
+ADVICE = {
+    "converged": "the gradient vanishes to the tolerance, and no direction of negative curvature was found",
+    "saddle": "the gradient vanishes, but the curvature is negative and no step along it lowers the energy: "
+    "start elsewhere",
+    "iteration limit": "more iterations (max_iterations=), a looser tol, or a start nearer to the answer may get there",
+    "stalled": "no step lowers the energy further, as happens at a kink (relu, abs) and at the limit of rounding: "
+    "loosen tol, or use a smooth activation such as softplus",
+    "unbounded": "the energy falls without end: weight_decay or bounds keep it from doing so",
+    "not finite": "the gradient at the start is not finite: start elsewhere",
+    "time limit": "these are the best weights so far; give more time (time_limit=) or go on from them",
+    "interrupted": "these are the best weights so far; another run can go on from them",
+    "stopped": "the callback ended the run; these are the best weights so far",
+}
+VALLEY = (
+    "; the gradient has shrunk by less than half in the last {count} iterations while the weights moved by "
+    "{moved:.0%}: a valley, as separable classes or spare units give without weight decay. A small weight_decay "
+    "makes the minimum one point"
+)
+
+
+@dataclass(frozen=True)
+class NewtonOptions:
+    """What `train` hands on; see there."""
+
+    tol: float
+    max_iterations: int
+    progress: bool = False
+    callback: Callable[[Moment], Any] | None = None
+    time_limit: float = np.inf
+    second_order: bool = False
+
+
+def train_newton(
+    problem: Problem, w0: np.ndarray, formulation: str, casadi_options: Any, options: NewtonOptions
+) -> Solution:
+    """Minimise E from finite weights `w0 (n,)` at which it is finite.
+
+    Raises
+    ------
+    InputError
+        If the formulation is another one than "auto" or "condensed", or an option is out of range.
+    """
+    began = time.perf_counter()
+    _check(formulation, casadi_options, options)
+    with np.errstate(all="ignore"):
+        scale = energy_scale(problem, w0)
+        energy = Energy(problem, scale)
+        start = energy(w0)
+        engine = "Kronecker L-BFGS" if _many(problem) else "trust region"
+        with progress_bar(None, f"train {problem.name}", options.progress) as tick:
+            watcher = Watcher(scale, options.callback, options.time_limit, tick)
+            minimum = _minimize(energy, start, options, watcher)
+        lowest = lowest_eigenvalue(minimum.point.product, problem.size) if options.second_order else None
+        return _solution(energy, minimum, watcher, lowest, options, engine, time.perf_counter() - began)
+
+
+def energy_scale(problem: Problem, w: np.ndarray) -> float:
+    """Return the size of the terms of the first-order conditions at the start, by which gradients are judged.
+
+    The largest entry of |gradient|; where that is below 1e-4 of |H w|, or 0, its terms cancel there, and the size of
+    what is summed is taken: |H w|, else the largest sum of |adjoints| over the samples. 1 where all of it is 0.
+    """
+    point = Energy(problem)(w)
+    slope = largest(point.gradient)
+    if not np.isfinite(slope):
+        return 1.0
+    terms = largest(point.product(w))
+    if slope > NEAR * terms:
+        return slope
+    summed = max(float(abs(lam).sum(axis=-2).max(initial=0.0)) for lam in point.adjoints.adjoints)
+    size = terms if np.isfinite(terms) and terms > 0 else summed
+    return size if 0.0 < size < np.inf else 1.0
+
+
+def _check(formulation: str, casadi_options: Any, options: NewtonOptions) -> None:
+    if formulation not in FORMULATIONS:
+        raise unknown_name("formulation", formulation, FORMULATIONS)
+    if casadi_options:
+        raise InputError(f"options are those of CasADi's solvers, solver 'newton' takes none; got {casadi_options!r}")
+    check_limits(options.tol, options.max_iterations)
+    seconds = options.time_limit
+    if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real) or not float(seconds) > 0:
+        raise InputError(f"time_limit must be a positive number of seconds, got {seconds!r}")
+
+
+def _many(problem: Problem) -> bool:
+    states = problem.samples * sum(place.size for place in problem.network.placed)
+    return problem.network.is_chain and states >= MANY
+
+
+def _minimize(energy: Energy, start: EnergyPoint, options: NewtonOptions, watcher: Watcher) -> Minimum:
+    """Run L-BFGS, then Newton's method; Ctrl-C keeps the best point."""
+    problem, limit = energy.problem, options.max_iterations
+    if not np.isfinite(start.gradient).all():
+        return Minimum(start, "not finite")
+    if _many(problem):
+        metric, until, first = _kronecker(problem), max(options.tol, SWITCH), limit
+    else:
+        metric, until, first = None, options.tol, min(FIRST, limit)
+    lbfgs = Lbfgs(energy, until, metric=metric, max_iterations=first, watch=watcher).minimize(start)
+    if lbfgs.status not in ("converged", "iteration limit", "stalled"):
+        return lbfgs
+    newton = TrustRegion(
+        energy,
+        options.tol,
+        max_iterations=limit - lbfgs.iterations,
+        precondition=None if metric is None else metric(lbfgs.point),
+        watch=watcher,
+    ).minimize(lbfgs.point)
+    newton.iterations += lbfgs.iterations
+    return newton
+
+
+def _kronecker(problem: Problem) -> Callable[[Point], Precondition]:
+    """Return the Kronecker-factored metric of the loss's own curvature, damped by the decay, as a preconditioner."""
+
+    def at(point: Any) -> Precondition:
+        factor = loss_factor(problem, point.passed.states[-1])
+        metric = KroneckerMetric(
+            problem,
+            point.x,
+            damping=problem.weight_decay,
+            relative=0.0 if problem.weight_decay else DAMPING,
+            passed=point.passed,
+            factor=factor,
+        )
+        return metric.solve
+
+    return at
+
+
+def _solution(
+    energy: Energy,
+    minimum: Minimum,
+    watcher: Watcher,
+    lowest: Lowest | None,
+    options: NewtonOptions,
+    engine: str,
+    seconds: float,
+) -> Solution:
+    """Certify where the engine stopped: gradient, energy and adjoints are those of the problem at the weights."""
+    problem, scale = energy.problem, energy.scale
+    point = energy(minimum.point.x)
+    adjoints = point.adjoints
+    norm = largest(adjoints.gradient)
+    status = minimum.status
+    if status == "converged" and not norm <= options.tol * scale:  # never on the engine's word
+        status = "stalled"
+    success = status == "converged"
+    eigenvalue = None if lowest is None else lowest.value * scale
+    return Solution(
+        weights=minimum.point.x,
+        energy=point.value * scale,
+        multipliers=adjoints.adjoints,
+        gradient_norm=norm,
+        success=success,
+        status=status,
+        message=_message(status, norm, scale, minimum, watcher, lowest, problem),
+        stats={
+            "solver": "newton",
+            "formulation": "condensed",
+            "engine": engine,
+            "iterations": minimum.iterations,
+            "products": minimum.products,
+            "evaluations": energy.evaluations,
+            "build_time": 0.0,
+            "solve_time": seconds,
+            "stationarity": norm,
+            "infeasibility": 0.0,
+            "complementarity": 0.0,
+            "scale": scale,
+            "scaled_stationarity": norm / scale,
+        },
+        lowest_eigenvalue=eigenvalue,
+        is_minimum=None if lowest is None or not success else {-1: False, 0: None, 1: True}[lowest.sign],
+        history=watcher.history,
+    )
+
+
+def _message(
+    status: str,
+    norm: float,
+    scale: float,
+    minimum: Minimum,
+    watcher: Watcher,
+    lowest: Lowest | None,
+    problem: Problem,
+) -> str:
+    message = (
+        f"newton: {status} after {minimum.iterations} iterations "
+        f"(|gradient| {norm:.1e}, {norm / scale:.1e} of its scale); {ADVICE[status]}"
+    )
+    if status in ("iteration limit", "time limit") and not problem.weight_decay:
+        moved = watcher.drift
+        message += "" if moved is None else VALLEY.format(count=LATELY, moved=moved)
+    if lowest is not None and status == "converged":
+        word = {-1: "a saddle", 0: "flat in some direction, to rounding", 1: "a minimum"}[lowest.sign]
+        message += f"; lowest eigenvalue of the Hessian {lowest.value * scale:.2e}: {word}"
+    return message
