@@ -17,7 +17,7 @@ from actionopt.metric.batched import METRICS, BatchedMetric
 from actionopt.problem import Problem
 
 Velocity = Callable[[np.ndarray], np.ndarray]
-COLLOCATION = {"implicit_midpoint": "midpoint", "gauss2": "gauss2"}
+COLLOCATION = {"implicit_midpoint": "midpoint", "gauss2": "gauss2", "radau3": "radau3", "radau5": "radau5"}
 SOLVE_IVP = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 
 

@@ -58,8 +58,8 @@ def minimize_action(
         itself, with zero action.
     horizon, steps : float, int
         Length of time and number of equal steps; or give the nodes as `times (N+1,)`.
-    scheme : "midpoint" or "gauss2"
-        Order 2 or 4.
+    scheme : "midpoint", "gauss2", "radau3" or "radau5"
+        Order 2, 4, 3 or 5; the last two are L-stable, for systems with modes much faster than a step.
     solver : "auto", "newton", "ipopt", "fatrop" or another CasADi NLP solver
         "newton" minimises over the whole trajectory in NumPy and takes no constraints; "auto" is ipopt where there
         are constraints or the formulation is lifted, newton otherwise (it was the fastest at every size measured).

@@ -24,10 +24,10 @@ def node_momenta(scheme: Scheme, expansion: Expansion) -> np.ndarray:
     return np.concatenate([-slope(0), slope(-1)[-1:]])
 
 
-def evaluate_pieces(nodes: np.ndarray, points: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Evaluate pieces on the intervals of `nodes (N+1,)` through `points (K, n)`, equally spaced in each: `(k, n)`."""
-    degree = (len(points) - 1) // (len(nodes) - 1)
+def evaluate_pieces(scheme: Scheme, values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Evaluate the pieces of a scheme through `values (K, n)` at its points: `(k, n)` at `times (k,)`."""
+    nodes, degree = scheme.times, int(scheme.nodes[1])
     interval = np.clip(np.searchsorted(nodes, times, side="right") - 1, 0, len(nodes) - 2)
     local = (times - nodes[interval]) / np.diff(nodes)[interval]
-    laws = lagrange(np.linspace(0.0, 1.0, degree + 1), local)[0]
-    return np.einsum("ki,kin->kn", laws, points[interval[:, None] * degree + np.arange(degree + 1)])
+    laws = lagrange((scheme.points[: degree + 1] - nodes[0]) / (nodes[1] - nodes[0]), local)[0]
+    return np.einsum("ki,kin->kn", laws, values[interval[:, None] * degree + np.arange(degree + 1)])

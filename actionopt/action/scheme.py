@@ -68,7 +68,34 @@ def gauss2(times: np.ndarray) -> Scheme:
     return _piecewise("gauss2", 4, times, np.array([0.0, 0.5, 1.0]), stages, np.array([0.5, 0.5]))
 
 
-SCHEMES: dict[str, Callable[[np.ndarray], Scheme]] = {"midpoint": midpoint, "gauss2": gauss2}
+def radau3(times: np.ndarray) -> Scheme:
+    """Quadratic pieces, stages at the two Radau points, the last at the right node: order 3 there, L-stable.
+
+    Radau IIA collocation (Hairer and Wanner, Solving Ordinary Differential Equations II, section IV.5): what decays
+    much faster than a step is gone after one, where the Gauss schemes let it ring.
+    """
+    return _radau("radau3", 3, times, np.array([1.0 / 3.0, 1.0]))
+
+
+def radau5(times: np.ndarray) -> Scheme:
+    """Pieces of degree three, stages at the three Radau points: order 5 at the nodes, L-stable as `radau3`."""
+    root = np.sqrt(6.0)
+    return _radau("radau5", 5, times, np.array([(4.0 - root) / 10.0, (4.0 + root) / 10.0, 1.0]))
+
+
+def _radau(name: str, order: int, times: np.ndarray, stages: np.ndarray) -> Scheme:
+    """Collocation whose stages are the points after the first; the quadrature interpolates at them."""
+    powers = np.arange(len(stages))
+    quadrature = np.linalg.solve(stages ** powers[:, None], 1.0 / (powers + 1.0))
+    return _piecewise(name, order, times, np.append(0.0, stages), stages, quadrature)
+
+
+SCHEMES: dict[str, Callable[[np.ndarray], Scheme]] = {
+    "midpoint": midpoint,
+    "gauss2": gauss2,
+    "radau3": radau3,
+    "radau5": radau5,
+}
 
 
 def make_scheme(name: str, times: np.ndarray) -> Scheme:

@@ -26,16 +26,17 @@ class Trajectory:
     """A piecewise polynomial in time, its action, and how it was found.
 
     Three sets of times matter: the N+1 *nodes* `times`; the K *points* that determine the polynomial pieces (the nodes
-    for "midpoint", nodes and interval middles for "gauss2"); and the M *stages* `stage_times`, where the scheme
-    evaluates the Lagrangian (the middle of each interval, or its two Gauss points). Velocities, momenta and densities
-    live at the stages, energy and `node_momenta` at the nodes, step actions and the Hamiltonian on the N intervals.
+    for "midpoint", nodes and points inside each interval for the others); and the M *stages* `stage_times`, where the
+    scheme evaluates the Lagrangian (the middle of each interval, or its Gauss or Radau points). Velocities, momenta and
+    densities live at the stages, energy and `node_momenta` at the nodes, step actions and the Hamiltonian on the N
+    intervals.
 
     Attributes
     ----------
     name : str
         Of the system.
     scheme : str
-        "midpoint" (order 2) or "gauss2" (order 4).
+        "midpoint" (order 2), "gauss2" (order 4), "radau3" or "radau5" (orders 3 and 5).
     times : array (N+1,)
         The nodes.
     points : array (K, n)
@@ -216,7 +217,7 @@ class Trajectory:
         slack = 1e-9 * (last - first)
         if times.ndim != 1 or not ((times >= first - slack) & (times <= last + slack)).all():
             raise InputError(f"times must be a vector within [{first:g}, {last:g}], the span of the trajectory")
-        return evaluate_pieces(self.times, self.points, np.clip(times, first, last))
+        return evaluate_pieces(self.discretisation, self.points, np.clip(times, first, last))
 
     def save(self, path: str | Path) -> Path:
         """Write the trajectory to a `.npz` file, whole or not at all.

@@ -16,8 +16,8 @@ from tests.action.cases import PROBLEMS, squared
 from tests.action.naive import NaiveFlow
 from tests.systems import Gain
 
-METHODS = ("implicit_midpoint", "gauss2", "euler", "rk4", *SOLVE_IVP)
-ORDERS = {"euler": 1.0, "implicit_midpoint": 2.0, "rk4": 4.0, "gauss2": 4.0}
+METHODS = ("implicit_midpoint", "gauss2", "radau3", "radau5", "euler", "rk4", *SOLVE_IVP)
+ORDERS = {"euler": 1.0, "implicit_midpoint": 2.0, "rk4": 4.0, "gauss2": 4.0, "radau3": 3.0, "radau5": 5.0}
 
 
 def least_squares(mass: Any = 0.5) -> ao.Problem:
@@ -57,6 +57,21 @@ def test_orders(method: str, order: float) -> None:
     ]
     slopes = np.log2(np.array(errors[:-1]) / errors[1:])
     assert slopes[-1] == pytest.approx(order, abs=0.15)
+
+
+def stiff(curvatures: Any = (1e-4, 1.0, 1e3, 1e6)) -> ao.Problem:
+    """`1/2 sum h_i w_i^2`, whose flow is `w_i(t) = exp(-h_i t) w_i(0)`."""
+    h = np.array(curvatures)
+    loss = ao.CustomLoss(lambda ops, y, target: 0.5 * ops.sum(ops.row(h) * y * y))
+    return ao.Problem(ao.Parameter(len(h)), None, None, loss, output_metric=None)
+
+
+@pytest.mark.parametrize("method", ["radau3", "radau5"])
+def test_fast_modes_are_gone_after_a_step_of_an_l_stable_method(method: str) -> None:
+    found = ao.flow(stiff(), np.ones(4), horizon=10.0, steps=100, method=method)
+    np.testing.assert_allclose(found.weights[-1], [np.exp(-1e-3), np.exp(-10.0), 0.0, 0.0], atol=1e-7)
+    assert found.energy is not None
+    assert found.energy[-1] == pytest.approx(0.5e-4 * np.exp(-2e-3), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -36,7 +36,7 @@ def test_midpoint_rule_holds_on_every_interval(name: str, metric: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("scheme", ["midpoint", "gauss2"])
+@pytest.mark.parametrize("scheme", ["midpoint", "gauss2", "radau3", "radau5"])
 def test_marched_flow_has_no_action(name: str, scheme: str) -> None:
     problem = PROBLEMS[name]()
     start = problem.initial_weights(1)
@@ -46,7 +46,7 @@ def test_marched_flow_has_no_action(name: str, scheme: str) -> None:
     assert 0 <= point.value <= 1e-26 * max(problem.energy(start), 1.0)
 
 
-@pytest.mark.parametrize("scheme", ["midpoint", "gauss2"])
+@pytest.mark.parametrize("scheme", ["midpoint", "gauss2", "radau3", "radau5"])
 def test_krylov_steps_equal_dense_ones(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = softmax()
     start, model = problem.initial_weights(1), LocalModel(problem, "layerwise")

@@ -17,14 +17,14 @@ from tests.action.cases import PROBLEMS, QUADRATIC_ACTION, quadratic, squared
 
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("scheme", ["midpoint", "gauss2"])
+@pytest.mark.parametrize("scheme", ["midpoint", "gauss2", "radau3", "radau5"])
 def test_free_end_is_the_implicit_flow(name: str, metric: str, scheme: str) -> None:
     problem = PROBLEMS[name]()
     start = problem.initial_weights(2)
     found = ao.minimize_action(problem, start, horizon=1.0, steps=10, scheme=scheme, metric=metric)
     assert found.success
     assert found.action <= 1e-20 * max(problem.energy(start), 1e-3)
-    method = "implicit_midpoint" if scheme == "midpoint" else "gauss2"
+    method = "implicit_midpoint" if scheme == "midpoint" else scheme
     flowed = ao.flow(problem, start, horizon=1.0, steps=10, method=method, metric=metric)
     np.testing.assert_allclose(found.weights, flowed.weights, rtol=1e-9, atol=1e-9)
 
@@ -43,7 +43,12 @@ def test_newton_itself_finds_the_flow_from_a_rough_guess(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("scheme", "order", "tolerance", "counts"),
-    [("midpoint", 2.0, 0.1, (20, 40, 80)), ("gauss2", 4.0, 0.2, (8, 16, 32))],
+    [
+        ("midpoint", 2.0, 0.1, (20, 40, 80)),
+        ("gauss2", 4.0, 0.2, (8, 16, 32)),
+        ("radau3", 3.0, 0.2, (16, 32, 64)),
+        ("radau5", 5.0, 0.3, (6, 12, 24)),
+    ],
 )
 def test_order_against_the_exact_flow(scheme: str, order: float, tolerance: float, counts: tuple[int, ...]) -> None:
     problem = squared()
@@ -85,7 +90,7 @@ def test_partly_fixed_end_has_no_momentum_where_it_is_free() -> None:
     assert abs(found.node_momenta[-1, fixed]).max() > 1e-3
 
 
-@pytest.mark.parametrize(("scheme", "order"), [("midpoint", 2.0), ("gauss2", 4.0)])
+@pytest.mark.parametrize(("scheme", "order"), [("midpoint", 2.0), ("gauss2", 4.0), ("radau3", 3.0), ("radau5", 5.0)])
 def test_quadratic_action_with_its_order(scheme: str, order: float) -> None:
     def error(steps: int) -> float:
         found = ao.minimize_action(quadratic(), [1.0, -1.0], [0.5, 0.8], horizon=1.5, steps=steps, scheme=scheme)

@@ -1,4 +1,4 @@
-"""Time grids and the two schemes as operators: polynomials of their degree come out exactly."""
+"""Time grids and the schemes as operators: polynomials of their degree come out exactly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actionopt.errors import InputError
 GRID = np.array([0.0, 0.3, 0.4, 1.1, 2.0])
 
 
-@pytest.mark.parametrize(("name", "degree"), [("midpoint", 1), ("gauss2", 2)])
+@pytest.mark.parametrize(("name", "degree"), [("midpoint", 1), ("gauss2", 2), ("radau3", 2), ("radau5", 3)])
 def test_stages_see_polynomials_exactly(name: str, degree: int) -> None:
     scheme = make_scheme(name, GRID)
     polynomial = np.polynomial.Polynomial(np.arange(1.0, degree + 2.0))
@@ -20,7 +20,7 @@ def test_stages_see_polynomials_exactly(name: str, degree: int) -> None:
     np.testing.assert_allclose(scheme.velocity @ values, polynomial.deriv()(scheme.stages), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("name", "degree"), [("midpoint", 1), ("gauss2", 3)])
+@pytest.mark.parametrize(("name", "degree"), [("midpoint", 1), ("gauss2", 3), ("radau3", 2), ("radau5", 4)])
 def test_quadrature_is_exact_to_the_order(name: str, degree: int) -> None:
     scheme = make_scheme(name, GRID)
     power = np.polynomial.Polynomial(np.eye(degree + 1)[degree])
@@ -28,6 +28,31 @@ def test_quadrature_is_exact_to_the_order(name: str, degree: int) -> None:
     np.testing.assert_allclose(scheme.weights @ power(scheme.stages), integral(GRID[-1]) - integral(GRID[0]))
     beyond = np.polynomial.Polynomial(np.eye(degree + 2)[degree + 1])
     assert abs(scheme.weights @ beyond(scheme.stages) - (beyond.integ()(2.0) - beyond.integ()(0.0))) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "weights"),
+    [
+        ("radau3", [[5 / 12, -1 / 12], [3 / 4, 1 / 4]], [3 / 4, 1 / 4]),
+        (
+            "radau5",
+            [
+                [(88 - 7 * 6**0.5) / 360, (296 - 169 * 6**0.5) / 1800, (-2 + 3 * 6**0.5) / 225],
+                [(296 + 169 * 6**0.5) / 1800, (88 + 7 * 6**0.5) / 360, (-2 - 3 * 6**0.5) / 225],
+                [(16 - 6**0.5) / 36, (16 + 6**0.5) / 36, 1 / 9],
+            ],
+            [(16 - 6**0.5) / 36, (16 + 6**0.5) / 36, 1 / 9],
+        ),
+    ],
+)
+def test_radau_schemes_have_the_known_tables(name: str, table: list, weights: list) -> None:
+    """Butcher's tables of Radau IIA (Hairer and Wanner II, tables IV.5.5 and IV.5.6): stages are `w_0 + h A v`."""
+    scheme = make_scheme(name, np.array([0.0, 2.0]))
+    values, slopes = scheme.position.toarray(), scheme.velocity.toarray()
+    velocities = np.random.default_rng(0).standard_normal(len(weights))
+    points = np.append(0.0, np.linalg.solve(slopes[:, 1:], velocities))
+    np.testing.assert_allclose(values @ points, 2.0 * np.array(table) @ velocities, atol=1e-13)
+    np.testing.assert_allclose(scheme.weights, 2.0 * np.array(weights), rtol=1e-13)
 
 
 @pytest.mark.parametrize("name", SCHEMES)

@@ -38,7 +38,9 @@ def interval_action(trajectory: ao.Trajectory, k: int, shift: np.ndarray, stretc
     return stretch * np.sum(scheme.weights[rows] * 0.5 * ((v + w @ matrix) ** 2).sum(axis=1))
 
 
-@pytest.mark.parametrize(("scheme", "degree", "stages"), [("midpoint", 1, 1), ("gauss2", 2, 2)])
+@pytest.mark.parametrize(
+    ("scheme", "degree", "stages"), [("midpoint", 1, 1), ("gauss2", 2, 2), ("radau3", 2, 2), ("radau5", 3, 3)]
+)
 def test_shapes(scheme: str, degree: int, stages: int) -> None:
     trajectory = path(scheme)
     intervals = len(GRID) - 1
@@ -61,7 +63,7 @@ def test_shapes(scheme: str, degree: int, stages: int) -> None:
     np.testing.assert_array_equal(trajectory.weights[[0, -1]], [quadratic.POINTS["start"], quadratic.POINTS["end"]])
 
 
-@pytest.mark.parametrize("scheme", ["midpoint", "gauss2"])
+@pytest.mark.parametrize("scheme", ["midpoint", "gauss2", "radau3", "radau5"])
 def test_fields_follow_their_formulas(scheme: str) -> None:
     trajectory, matrix = path(scheme), np.array(quadratic.HESSIAN)
     w, v = trajectory.stage_weights, trajectory.velocities
@@ -83,7 +85,7 @@ def test_fields_follow_their_formulas(scheme: str) -> None:
     )
 
 
-@pytest.mark.parametrize("scheme", ["midpoint", "gauss2"])
+@pytest.mark.parametrize("scheme", ["midpoint", "gauss2", "radau3", "radau5"])
 def test_node_momenta_and_hamiltonian_are_derivatives_of_the_discrete_action(scheme: str) -> None:
     trajectory = path(scheme, tol=1e-12)
     eps = 1e-30  # complex step: exact to rounding
@@ -99,7 +101,7 @@ def test_node_momenta_and_hamiltonian_are_derivatives_of_the_discrete_action(sch
         assert trajectory.hamiltonian[k] == pytest.approx(-by_length, abs=1e-12)
 
 
-@pytest.mark.parametrize("scheme", ["midpoint", "gauss2"])
+@pytest.mark.parametrize("scheme", ["midpoint", "gauss2", "radau3", "radau5"])
 def test_node_momenta_are_the_costates_that_a_solver_returns(scheme: str) -> None:
     trajectory = path(scheme, solver="ipopt")
     np.testing.assert_allclose(trajectory.node_momenta, trajectory.stats["multipliers"]["costates"], atol=1e-9)

@@ -15,7 +15,7 @@ from actionopt.action.task import make_task
 from tests.action.cases import INPUTS, XOR, quadratic, squared
 
 ENDS = pytest.mark.parametrize("end", ["free", "fixed", "partly"])
-SCHEMES = pytest.mark.parametrize("scheme", ["midpoint", "gauss2"])
+SCHEMES = pytest.mark.parametrize("scheme", ["midpoint", "gauss2", "radau3"])
 GRID = np.array([0.0, 0.2, 0.3, 0.7, 1.0])
 
 

@@ -22,7 +22,7 @@ from actionopt.action.task import ActionSolution, ActionTask, make_task
 from tests.action.cases import PROBLEMS, QUADRATIC_ACTION, quadratic, softmax, squared
 
 METRICS = ("layerwise", "joint", "euclidean")
-SCHEMES = ("midpoint", "gauss2")
+SCHEMES = ("midpoint", "gauss2", "radau5")
 
 
 def fixed_task(what: Any, scheme: str = "midpoint", steps: int = 6, **options: Any) -> ActionTask:
