@@ -33,7 +33,7 @@ clean:
 
 # a stamp an extra: installing again only when the requirements change
 $(VENV)/.with-%: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[$*]'
 	touch $@
 
 $(BIN)/python:

@@ -22,7 +22,7 @@ from actionopt.loading import load_problem
 from actionopt.losses import CustomLoss, Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from actionopt.metric.batched import BatchedMetric
 from actionopt.metric.layer_metric import LayerMetric
-from actionopt.metric.step import step
+from actionopt.metric.step import Momentum, step
 from actionopt.modules import (
     Activation,
     Attention,
@@ -76,6 +76,7 @@ __all__ = [
     "Loss",
     "Map",
     "Module",
+    "Momentum",
     "Node",
     "Parallel",
     "Parameter",

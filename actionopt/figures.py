@@ -5,6 +5,12 @@ Figures are made without pyplot: no global state, no window, nothing to close. M
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +28,7 @@ GREY = "#7F7F7F"  # reads on light and on dark ground
 CMAP = "cividis"  # for surfaces: even in lightness, the same to colour-blind readers
 SUFFIXES = (".png", ".svg", ".pdf")
 
+_SETTINGS = threading.RLock()
 _LIGHT = {"ground": "#FFFFFF", "ink": "#1A1A1A", "grid": "#E4E4E4"}
 _DARK = {"ground": "#14171C", "ink": "#E6E6E6", "grid": "#30353D"}
 
@@ -54,10 +61,9 @@ def figure(
         As `matplotlib.pyplot.subplots`: a single Axes for one row and column, else an array without axes of
         length one.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+    with _house(dark):
+        from matplotlib.figure import Figure
 
-    with mpl.rc_context(_style(dark)):
         fig = Figure(figsize=(width or 4.8 * cols, height or 3.2 * rows), layout="constrained")
         return fig, fig.subplots(rows, cols, **options)
 
@@ -85,13 +91,11 @@ def save(fig: Figure, path: str | Path) -> Path:
     InputError
         If the ending is another one or the file cannot be written.
     """
-    import matplotlib as mpl
-
     path = check_path(path)
     dark = _is_dark(fig)
     _finish(fig, (_DARK if dark else _LIGHT)["ink"])
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-    with mpl.rc_context(_style(dark)), replacing(path) as temporary:
+    with _house(dark), replacing(path) as temporary:
         fig.savefig(temporary, dpi=200, metadata=metadata)
     return path
 
@@ -102,6 +106,35 @@ def check_path(path: str | Path) -> Path:
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: a figure's path must end in {', '.join(SUFFIXES)}; got {path.suffix or 'no ending'}")
     return path
+
+
+@contextmanager
+def _house(dark: bool) -> Iterator[None]:
+    """Draw in the house style, whatever the user's own settings are, and leave those as they were.
+
+    Matplotlib's settings belong to the whole process: one thread at a time may have others for a while.
+    """
+    with _SETTINGS:
+        _load()
+        from matplotlib import style
+
+        with style.context(["default", _style(dark)]):
+            yield
+
+
+def _load() -> None:
+    """Import Matplotlib, also where the environment names a backend that it does not know: we need none."""
+    if "matplotlib" in sys.modules:
+        return
+    named = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib as mpl
+    finally:
+        if named is not None:
+            os.environ["MPLBACKEND"] = named
+    if named is not None:
+        with contextlib.suppress(ValueError):
+            mpl.rcParams["backend"] = named
 
 
 def _style(dark: bool) -> Any:
@@ -142,6 +175,9 @@ def _finish(fig: Figure, ink: str) -> None:
     from matplotlib.text import Text
 
     for text in fig.findobj(Text):
+        text.set_usetex(False)  # the user's setting, where text was added after the style
+        if "$" in text.get_text() and not _is_formula(text.get_text()):
+            text.set_parse_math(False)  # a name that has a dollar in it
         if text.get_color() in ("black", "k", "#000000"):
             text.set_color(ink)
     for ax in fig.axes:
@@ -149,3 +185,13 @@ def _finish(fig: Figure, ink: str) -> None:
         legend = ax.get_legend()
         if legend is not None:
             legend.get_frame().set(facecolor=ax.get_facecolor(), edgecolor="none", alpha=0.8)
+
+
+def _is_formula(text: str) -> bool:
+    from matplotlib.mathtext import MathTextParser
+
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return False
+    return True

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import glob
 import os
+import stat
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from actionopt.errors import InputError
+
+ABANDONED = 3600.0  # seconds after which a temporary file belongs to a process that was killed
 
 
 @contextmanager
@@ -43,6 +51,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         os.replace(temporary, path)
+        _sync(path.parent)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -54,20 +63,52 @@ def _new_file(path: Path) -> Path:
         raise InputError(f"cannot write {path}: it is a folder, expected the path of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        _sweep(path)
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=path.suffix, dir=path.parent)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-    os.fchmod(handle, 0o666 & ~_umask())  # mkstemp makes it readable for the owner alone
+    os.fchmod(handle, _mode(path))  # mkstemp makes it readable for the owner alone
     os.close(handle)
     return Path(name)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _mode(path: Path) -> int:
+    """Return the permissions of the file that is replaced, or those that a new file gets here.
+
+    The process's mask cannot be read without changing it for all threads: a file made in the usual way shows it.
+    """
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        pass
+    probe = path.parent / f"{_prefix(path)}{os.getpid()}-{threading.get_ident()}"
+    descriptor = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+        os.unlink(probe)
 
 
 def _sync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    """Bring a file, or the entries of a folder, to the disk; not every file system takes folders."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes left of earlier writes of this path, once it is too old to be under way."""
+    for left in path.parent.glob(f"{glob.escape(_prefix(path))}*{glob.escape(path.suffix)}"):
+        with contextlib.suppress(OSError):
+            if left.is_file() and time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.stem}.writing-"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import inspect
 import os
@@ -16,6 +18,9 @@ from typing import Any
 import numpy as np
 
 from actionopt.errors import InputError, unknown_name
+from actionopt.origin import remember
+
+_PREFIX = "actionopt_problem_"
 
 
 def load_problem(path: str | Path, **options: Any) -> Any:
@@ -31,6 +36,7 @@ def load_problem(path: str | Path, **options: Any) -> Any:
     Returns
     -------
     Problem or Lagrangian
+        Pickled, it is the file's path and the options: another process, on the same files, builds it again.
 
     Raises
     ------
@@ -49,7 +55,13 @@ def load_problem(path: str | Path, **options: Any) -> Any:
         raise _explained(path, error) from error
     if not (hasattr(problem, "size") and hasattr(problem, "energy")):  # arrays have a size as well
         raise InputError(f"{path}: build() must return a Problem or a Lagrangian, got {type(problem).__name__}")
+    if hasattr(problem, "__dict__"):
+        remember(problem, _rebuild, os.path.abspath(path), options)
     return problem
+
+
+def _rebuild(path: str, options: dict[str, Any]) -> Any:
+    return load_problem(path, **options)
 
 
 def load_file(path: str | Path) -> ModuleType:
@@ -63,19 +75,43 @@ def load_file(path: str | Path) -> ModuleType:
     path = Path(path)
     if not _is_file(path):
         raise InputError(f"no problem file {path}: expected a Python file with a function build(**options)")
-    name = f"actionopt_problem_{path.stem}"
+    name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path}: expected a Python file, with the ending .py")
     module = importlib.util.module_from_spec(spec)
+    earlier = sys.modules.get(name)
     sys.modules[name] = module
     try:
         with _neighbours(path):
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
+        if earlier is not None:
+            sys.modules[name] = earlier
         raise _explained(path, error) from error
     return module
+
+
+def _module_name(path: Path) -> str:
+    """Name a problem file's module by its path, so that two files of one stem are two, and any process finds it."""
+    return f"{_PREFIX}{path.stem}_{os.fsencode(os.path.abspath(path)).hex()}"
+
+
+class _ProblemFiles(importlib.abc.MetaPathFinder):
+    """Find the module of a problem file by its name, as unpickling an object of one of its classes asks for it."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if not name.startswith(_PREFIX):
+            return None
+        try:
+            file = os.fsdecode(bytes.fromhex(name.rpartition("_")[2]))
+        except ValueError:
+            return None
+        return importlib.util.spec_from_file_location(name, file) if _is_file(Path(file)) else None
+
+
+sys.meta_path.append(_ProblemFiles())
 
 
 def _is_file(path: Path) -> bool:

@@ -9,7 +9,6 @@ this file for the order; `constrained/` holds the same walk on CasADi's symbols.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,10 +31,12 @@ class Place:
 
     Attributes
     ----------
+    index : int
+        Its place among the nodes.
     name : str
         Unique in the network.
     label : str
-        The name with its place in the order, as tables show it.
+        The name with its number among the modules, as tables show it.
     module : Module or None
         None for a node that holds data.
     of : tuple of int
@@ -46,6 +47,7 @@ class Place:
         Features of its state.
     """
 
+    index: int
     name: str
     label: str
     module: Module | None
@@ -190,7 +192,7 @@ class Network:
         states: Sequence[Array],
         sources: Mapping[int, Array],
         visit: Visit | None = None,
-        add: Callable[[Any, Any], Any] = operator.add,
+        arrive: Callable[[int, int, Any, Any], Any] | None = None,
     ) -> tuple[list[Array | None], list[Any]]:
         """Walk back: pull what enters at some nodes back to all nodes and weights.
 
@@ -202,9 +204,10 @@ class Network:
             What enters at a node, by index: `(..., B, d_k)`, or with more axes in front.
         visit : callable, optional
             `visit(place, piece, z, state, adjoint)` returns what goes to the weights and to `z`, in place of the
-            module's `vjp`.
-        add : callable
-            Adds what two uses of one group give to its weights.
+            module's `vjp`; None for `z` where nothing goes there. What the uses of a group give is added.
+        arrive : callable, optional
+            `arrive(source, node, before, more)` returns what is at a source when `more` arrives from a node that takes
+            its state, `before` is None where that is the first; the sum where there is no such function.
 
         Returns
         -------
@@ -223,19 +226,18 @@ class Network:
             else:
                 own, dz = visit(place, piece, z, states[index], adjoint)
             before = pulled[place.group]  # type: ignore[index]
-            pulled[place.group] = own if before is None else add(before, own)  # type: ignore[index]
-            self._hand_on(ops, place, dz, arrived)
+            pulled[place.group] = own if before is None else before + own  # type: ignore[index]
+            if dz is not None:
+                for source, part in self._apart(ops, place, dz):
+                    arrived[source] = (arrive or _added)(source, index, arrived[source], part)
         return arrived, pulled
 
-    def _hand_on(self, ops: Ops, place: Place, dz: Array, arrived: list[Array | None]) -> None:
-        """Add what goes to a node's joined inputs to what has arrived at each of its sources."""
+    def _apart(self, ops: Ops, place: Place, dz: Array) -> list[tuple[int, Array]]:
+        """Take what goes to a node's joined inputs apart, a piece for each of its sources."""
         if len(place.of) == 1:
-            parts = [dz]
-        else:
-            parts = ops.split(dz, [self.nodes[source].size for source in place.of]) if place.of else []
-        for source, part in zip(place.of, parts, strict=True):
-            before = arrived[source]
-            arrived[source] = part if before is None else before + part
+            return [(place.of[0], dz)]
+        sizes = [self.nodes[source].size for source in place.of]
+        return list(zip(place.of, ops.split(dz, sizes) if sizes else [], strict=True))
 
     def values(self, ops: Ops, states: Sequence[Array]) -> Array:
         """Return the energy of every sample `(..., B)` at these states, without weight decay: its mean is E."""
@@ -300,6 +302,10 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "handles": ()}  # a long chain of handles would not fit the pickler's stack
+
+
+def _added(source: int, node: int, before: Array | None, more: Array) -> Array:
+    return more if before is None else before + more
 
 
 def _times(weight: float, value: Array) -> Array:

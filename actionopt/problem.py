@@ -20,11 +20,12 @@ from actionopt.modules.composite import check_modules, check_sizes, flatten
 from actionopt.network import Group, Network, Place, Term
 from actionopt.nodes import Cost
 from actionopt.ops import NUMPY
+from actionopt.origin import Rebuilt
 
 OUTPUT_METRICS = ("fisher", "euclidean")
 
 
-class Problem:
+class Problem(Rebuilt):
     """Train a network of modules: `E(w) = sum_j weight_j 1/B sum_b loss_j(z_j,b, y_j,b) + weight_decay/2 |w|^2`.
 
     Parameters

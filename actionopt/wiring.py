@@ -143,9 +143,10 @@ def _arrange(inputs: Sequence[tuple[str, int]], wires: Sequence[Wire]) -> tuple[
     modules = [wires[places[0] - start][0] for places in uses.values()]
     _check_parts(modules)
     order = {key: group for group, key in enumerate(uses)}
-    nodes = [Place(name, name, None, (), None, size) for name, (_, size) in zip(names, inputs, strict=False)]
+    nodes = [Place(k, names[k], names[k], None, (), None, size) for k, (_, size) in enumerate(inputs)]
     for number, ((module, name, of), unique) in enumerate(zip(wires, names[start:], strict=True), start=1):
-        nodes.append(Place(unique, f"{number} {name}", module, of, order[id(module)], module.out_size))
+        label, group = f"{number} {name}", order[id(module)]
+        nodes.append(Place(len(nodes), unique, label, module, of, group, module.out_size))
     ends = np.cumsum([module.weight_size for module in modules]).tolist()
     parts = zip(_unique([module.label for module in modules]), modules, uses.values(), ends, strict=True)
     groups = [

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -83,3 +88,37 @@ def test_no_pyplot_state() -> None:
     before = dict(mpl.rcParams)
     drawn(dark=True)
     assert dict(mpl.rcParams) == before
+
+
+def test_a_users_tex_is_not_asked_for(tmp_path: Path) -> None:
+    expected = figures.save(drawn(), tmp_path / "a.png").read_bytes()
+    with matplotlib.rc_context({"text.usetex": True}):
+        before = dict(matplotlib.rcParams)
+        assert figures.save(drawn(), tmp_path / "b.png").read_bytes() == expected
+        assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("name", [r"open $\frac{ brace", "a $ and a $ b", "costs 5 $", r"back\slash $x_{"])
+def test_names_with_dollars_are_drawn(tmp_path: Path, name: str) -> None:
+    fig, ax = figures.figure()
+    ax.plot([1, 2], label=name)
+    ax.set(title=name, xlabel=name)
+    ax.legend()
+    assert figures.save(fig, tmp_path / "f.svg").stat().st_size > 1000
+
+
+def test_an_unknown_backend_in_the_environment_is_no_obstacle(tmp_path: Path) -> None:
+    code = (
+        "import os; from actionopt import figures; fig, ax = figures.figure(); ax.plot([1, 2]); "
+        f"figures.save(fig, {str(tmp_path / 'f.png')!r}); assert os.environ['MPLBACKEND'] == 'nonsense'"
+    )
+    environment = {**os.environ, "MPLBACKEND": "nonsense"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
+
+
+def test_threads_that_draw_leave_the_settings_as_they_were(tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda k: figures.save(drawn(), tmp_path / f"{k}.png"), range(8)))
+    assert all(path.stat().st_size > 1000 for path in paths)
+    assert dict(matplotlib.rcParams) == before

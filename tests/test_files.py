@@ -67,3 +67,38 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
         temporary.write_text("")
     (tmp_path / "plain").write_text("")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_permissions_of_the_replaced_file_stay(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("earlier")
+    path.chmod(0o600)
+    with replacing(path) as temporary:
+        temporary.write_text("later")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_mask_of_other_threads_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(mask: int) -> int:
+        raise AssertionError("the umask belongs to the whole process")
+
+    monkeypatch.setattr(os, "umask", forbidden)
+    with replacing(tmp_path / "file") as temporary:
+        temporary.write_text("")
+
+
+def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    with replacing(path) as temporary:
+        temporary.write_text("earlier")
+    under_way = temporary.with_name(temporary.name + "x.txt")
+    for left, age in ((temporary, 7200), (under_way, 0)):
+        left.write_text("half")
+        then = left.stat().st_mtime - age
+        os.utime(left, (then, then))
+    other = tmp_path / ".file2.writing-abc.txt"
+    other.write_text("another file's")
+    os.utime(other, (0, 0))
+    with replacing(path) as new:
+        new.write_text("whole")
+    assert names(tmp_path) == sorted(["file.txt", under_way.name, other.name])

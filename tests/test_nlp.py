@@ -10,15 +10,17 @@ import pytest
 
 from actionopt.errors import InputError
 from actionopt.nlp import Derivatives, NlpSolver, Stages, installed_solvers, solve_qp
+from actionopt.nlp.derivatives import PLUGINS
+from actionopt.nlp.verdict import Course, Residuals, judge
 
 SOLVERS = ["ipopt", "fatrop", "sqpmethod", "uno", "alpaqa", "blocksqp", "qrsqp"]
 
 
-def two_steps(**options: Any) -> NlpSolver:
-    """`x_{k+1} = sin(x_k) + u_k` from 1, two steps; cost `1/2 sum u^2 + (x_2 - 2)^2`."""
+def two_steps(factor: float = 1.0, **options: Any) -> NlpSolver:
+    """`x_{k+1} = sin(x_k) + u_k` from 1, two steps; cost `factor (1/2 sum u^2 + (x_2 - 2)^2)`."""
     u0, x1, u1, x2 = (ca.MX.sym(name) for name in ("u0", "x1", "u1", "x2"))
     g = ca.vertcat(x1 - (np.sin(1.0) + u0), x2 - (ca.sin(x1) + u1))
-    f = 0.5 * (u0**2 + u1**2) + (x2 - 2) ** 2
+    f = factor * (0.5 * (u0**2 + u1**2) + (x2 - 2) ** 2)
     return NlpSolver(ca.vertcat(u0, x1, u1, x2), f, g, stages=Stages((0, 1, 1), (1, 1, 0), (0, 0, 0)), **options)
 
 
@@ -211,9 +213,115 @@ def test_given_derivatives_are_used() -> None:
         assert solution.stats["iterations"] > own.stats["iterations"]
 
 
-def test_interrupted_solver_says_so() -> None:
-    # what CasADi reports after Ctrl-C inside ipopt
-    stats = {"return_status": "NonIpopt_Exception_Thrown", "success": False, "iter_count": 3}
-    residuals = {"stationarity": 1.0, "infeasibility": 1.0, "complementarity": 0.0}
-    assert two_steps()._status(stats, residuals) == "interrupted"
-    assert two_steps()._status({**stats, "success": True}, residuals) == "converged"
+def verdict(words: str, stationarity: float = 1.0, infeasibility: float = 0.0, **course: Any) -> str:
+    residuals = Residuals(2.0 * stationarity, infeasibility, 0.0, 2.0, infeasibility)
+    return judge(
+        residuals, Course(**{"start": 1.0, "end": 0.5, "feasible_start": True, "words": words, **course}), 1e-8
+    )
+
+
+@pytest.mark.parametrize(
+    ("expected", "given"),
+    [
+        ("interrupted", {"words": "NonIpopt_Exception_Thrown"}),  # what CasADi reports after Ctrl-C inside ipopt
+        ("converged", {"words": "Search_Direction_Becomes_Too_Small", "stationarity": 0.9e-8}),
+        ("stopped", {"words": "Solve_Succeeded SOLVER_RET_SUCCESS", "stationarity": 1.1e-8}),
+        ("infeasible", {"words": "Solve_Succeeded", "stationarity": 0.0, "infeasibility": 1e-3}),
+        ("not finite", {"words": "Solve_Succeeded", "stationarity": np.nan}),
+        ("not finite", {"words": "Solve_Succeeded", "stationarity": 0.0, "end": np.nan}),
+        ("ascended", {"words": "Solve_Succeeded", "stationarity": 0.0, "end": 1.1}),
+        ("converged", {"words": "Solve_Succeeded", "stationarity": 0.0, "end": 1.1, "feasible_start": False}),
+        ("unbounded", {"words": "Error_In_Step_Computation", "end": -1e13}),
+        ("unbounded", {"words": "Diverging_Iterates"}),
+        ("time limit", {"words": "SOLVER_RET_UNKNOWN", "out_of_time": True}),
+        ("time limit", {"words": "Maximum_WallTime_Exceeded SOLVER_RET_LIMITED"}),
+        ("iteration limit", {"words": "Maximum_Iterations_Exceeded"}),
+        ("iteration limit", {"words": "", "out_of_iterations": True}),
+    ],
+)
+def test_our_residuals_decide_not_the_solver_s_word(expected: str, given: dict[str, Any]) -> None:
+    assert verdict(**given) == expected
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("factor", [1e-12, 1e-6, 1e10])
+def test_a_program_times_a_number_is_the_same_program(solver: str, factor: float) -> None:
+    one, other = two_steps(solver=solver).solve(0.1), two_steps(factor, solver=solver).solve(0.1)
+    assert other.success, other.message
+    np.testing.assert_allclose(other.x, one.x, rtol=1e-6)
+    np.testing.assert_allclose(other.lam_g, factor * one.lam_g, rtol=2e-6)
+    np.testing.assert_allclose(other.objective, factor * one.objective, rtol=1e-6)
+    np.testing.assert_allclose(other.stats["scale"], factor * one.stats["scale"], rtol=1e-12)
+    assert other.stats["scaled_stationarity"] <= 1e-8
+    assert other.stats["stationarity"] == pytest.approx(other.stats["scaled_stationarity"] * other.stats["scale"])
+
+
+def test_bound_multipliers_scale_too() -> None:
+    x = ca.MX.sym("x", 2)
+    solution = NlpSolver(x, 1e-9 * ca.sumsqr(x + 1)).solve([3.0, 3.0], lbx=[0.5, -5.0])
+    np.testing.assert_allclose(solution.lam_x, [-3e-9, 0.0], atol=1e-16)
+
+
+def test_a_given_scale_is_what_tol_is_relative_to() -> None:
+    x = ca.MX.sym("x")
+    solver = NlpSolver(x, (x - 1) ** 2 + 1e-3 * (x - 1) ** 4)
+    at_minimum = solver.solve(1.0 + 1e-12, scale=2.0)
+    assert at_minimum.success
+    assert at_minimum.stats["iterations"] == 0
+    assert solver.solve(3.0).stats["scale"] == pytest.approx(4.0 + 4e-3 * 8)
+    with pytest.raises(InputError, match="scale must be a positive number, got 0"):
+        solver.solve(3.0, scale=0.0)
+
+
+@pytest.mark.parametrize("solver", ["ipopt", "fatrop", "sqpmethod"])
+@pytest.mark.parametrize("kind", ["linear", "quadratic", "exponential"])
+def test_what_falls_without_end_is_unbounded(solver: str, kind: str) -> None:
+    x = ca.MX.sym("x")
+    f = {"linear": -x, "quadratic": -(x**2), "exponential": -ca.exp(x)}[kind]
+    program = NlpSolver(x, f, solver=solver, stages=Stages((0,), (1,), (0,)), time_limit=10.0)
+    solution = program.solve(1.0)
+    if solver == "ipopt":
+        assert solution.status == "unbounded", solution.message
+    else:  # sqpmethod climbs to where the derivative vanishes; linear programs have no second derivative
+        assert solution.status in ("unbounded", "ascended", "stopped", "iteration limit"), solution.message
+
+
+@pytest.mark.parametrize("solver", ["ipopt", "fatrop", "sqpmethod"])
+def test_derivatives_that_are_not_finite_are_no_success(solver: str) -> None:
+    x = ca.MX.sym("x", 2)
+    distance = ca.sqrt(x[0] ** 2 + 2 * x[1] ** 2)
+    program = NlpSolver(x, distance, solver=solver, stages=Stages((0,), (2,), (0,)), time_limit=10.0)
+    assert program.solve(0.0).status == "not finite"
+    assert program.solve([0.3, 0.2]).status != "converged"
+
+
+@pytest.mark.parametrize("solver", ["ipopt", "fatrop", "sqpmethod"])
+def test_time_limit_holds(solver: str) -> None:
+    x = ca.MX.sym("x", 30)
+    rosenbrock = ca.sum1(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+    stages = Stages((0,), (30,), (0,))
+    solution = NlpSolver(x, rosenbrock, solver=solver, stages=stages, time_limit=1e-6).solve(-1.0)
+    assert solution.status == "time limit", solution.message
+    assert "time_limit=" in solution.message
+    with pytest.raises(InputError, match="cannot be stopped by time: leave time_limit out, or take fatrop"):
+        NlpSolver(x, rosenbrock, solver="qrsqp", time_limit=1.0)
+    with pytest.raises(InputError, match="time_limit must be a positive number of seconds, or None, got 0"):
+        NlpSolver(x, rosenbrock, time_limit=0)
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_plugins_take_the_functions_they_ask_for(plugin: str) -> None:
+    """A function whose name or outputs a plugin does not expect would be derived again, or refused."""
+    x, lam_f, lam_g = ca.MX.sym("x", 2), ca.MX.sym("lam_f"), ca.MX.sym("lam_g")
+    f, g = ca.sumsqr(x - 1), x[0] + x[1] ** 2
+    hessian = ca.hessian(lam_f * f + lam_g * g, x)[0]
+    derivatives = Derivatives(ca.jacobian(g, x), hessian, lam_f, lam_g, ca.gradient(f, x))
+    stages = Stages((0,), (2,), (1,))
+    try:
+        nlp = NlpSolver(x, f, g, solver=plugin, stages=stages, derivatives=derivatives)
+    except InputError as error:
+        pytest.skip(str(error))
+    for name in PLUGINS[plugin]:
+        assert hash(nlp.function.get_function(name)) == hash(nlp._kept["cache"][name]), (
+            f"{plugin} not asking for {name}"
+        )

@@ -38,7 +38,7 @@ def first_guess(task: ActionTask, guess: Any = None) -> np.ndarray:
     else:
         points = _given(task, guess)
     points = points.copy()
-    points[0] = task.start
+    points[0] = np.where(np.isnan(task.start), points[0], task.start)
     points[-1] = np.where(np.isnan(task.end), points[-1], task.end)
     return np.clip(points, task.lower, task.upper)
 
@@ -57,7 +57,11 @@ def _named(task: ActionTask, guess: str | None) -> np.ndarray:
         raise unknown_name("guess", guess, GUESSES)
     if guess == "flow" and not isinstance(task.what, Problem):
         raise InputError('guess "flow" needs a Problem, whose gradient flow it is; give "line" or points')
-    if guess == "flow" or (guess is None and isinstance(task.what, Problem) and np.isnan(task.end).all()):
+    begins = not np.isnan(task.start).any()
+    if guess == "flow" and not begins:
+        raise InputError('guess "flow" needs a fixed start, from which it goes; give "line" or points')
+    natural = begins and isinstance(task.what, Problem) and np.isnan(task.end).all()
+    if guess == "flow" or (guess is None and natural):
         assert isinstance(task.what, Problem)
         marched = march(LocalModel(task.what, task.metric), task.scheme, task.start, tol=1e-11)
         if marched.failure is None:
@@ -72,7 +76,9 @@ def _named(task: ActionTask, guess: str | None) -> np.ndarray:
 def _line(task: ActionTask) -> np.ndarray:
     points = task.scheme.points
     fraction = (points - points[0]) / (points[-1] - points[0])
-    return task.start + np.outer(fraction, np.where(np.isnan(task.end), 0.0, task.end - task.start))
+    # a free end stays where the other one is
+    start = np.where(np.isnan(task.start), np.nan_to_num(task.end), task.start)
+    return start + np.outer(fraction, np.where(np.isnan(task.end), 0.0, task.end - start))
 
 
 def _given(task: ActionTask, guess: Any) -> np.ndarray:

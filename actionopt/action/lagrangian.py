@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.action.formulas import stage_formula_of
 from actionopt.action.noise import Constant, make_form
 from actionopt.errors import InputError
 from actionopt.ops import Ops
 from actionopt.ops.base import Array
+from actionopt.origin import Rebuilt
 
 
-class Lagrangian:
+class Lagrangian(Rebuilt):
     """A Lagrangian from its formula: the action is `S[w] = int l(w, w') dt`.
 
     Parameters
@@ -21,12 +23,19 @@ class Lagrangian:
     size : int
         Number n of coordinates.
     value : callable
-        `value(ops, w, v) -> scalar`, written with the functions of `ops`. On NumPy w and v are `(..., n)` and the
-        result `(...)` or `(..., 1)`; on CasADi they are rows `(1, n)`. `x, y = ops.columns(w)` takes w apart.
+        `value(ops, w, v) -> scalar` or `value(ops, w, v, t) -> scalar`, written with the functions of `ops`. On NumPy
+        w and v are `(..., n)` and the result `(...)` or `(..., 1)`; on CasADi they are rows `(1, n)`.
+        `x, y = ops.columns(w)` takes w apart; t has the shape of such a column.
     bounds : (lower, upper), optional
         Bounds on w, each one number or `(n,)`, infinite where there is none.
+    equality : callable, optional
+        `equality(ops, w, v)` or `(ops, w, v, t)` with components that must be zero along the trajectory, such as
+        dynamics `x' - f(x, u)`.
     constraint : callable, optional
-        Path constraint `constraint(ops, w, v)` with components that must be <= 0 along the trajectory.
+        Path constraint `constraint(ops, w, v)` or `(ops, w, v, t)` with components that must be <= 0 along the
+        trajectory.
+    end_cost : callable, optional
+        `end_cost(ops, w) -> scalar`, of the last node, added to the action.
     energy : callable, optional
         `energy(ops, w) -> scalar`: a potential to report beside the action, where the system has one.
     name : str, optional
@@ -46,10 +55,12 @@ class Lagrangian:
     def __init__(
         self,
         size: int,
-        value: Callable[[Ops, Array, Array], Array],
+        value: Callable[..., Array],
         *,
         bounds: tuple[Any, Any] | None = None,
-        constraint: Callable[[Ops, Array, Array], Array] | None = None,
+        equality: Callable[..., Array] | None = None,
+        constraint: Callable[..., Array] | None = None,
+        end_cost: Callable[[Ops, Array], Array] | None = None,
         energy: Callable[[Ops, Array], Array] | None = None,
         name: str | None = None,
     ) -> None:
@@ -58,15 +69,15 @@ class Lagrangian:
         if not callable(value):
             raise InputError(f"Lagrangian: value must be a function value(ops, w, v), got {value!r}")
         self.size = int(size)
-        self.formula = value
+        self.formula = stage_formula_of("Lagrangian: value", value)
         self.bounds = bounds
-        self.constraint = constraint
+        self.equality, self.constraint, self.end_cost = equality, constraint, end_cost
         self.potential = energy
         self.name = name or type(self).__name__.lower()
 
-    def value(self, ops: Ops, w: Array, v: Array) -> Array:
-        """Evaluate l at `w, v (..., n)`: `(...)`."""
-        out = self.formula(ops, w, v)
+    def value(self, ops: Ops, w: Array, v: Array, t: Array = 0.0) -> Array:
+        """Evaluate l at `w, v (..., n)` and time t, of the shape of a column of w: `(...)`."""
+        out = self.formula(ops, w, v, t)
         return ops.sum(out) if ops.rank(out) == ops.rank(w) else out
 
     def energy(self, ops: Ops, w: Array) -> Array | None:

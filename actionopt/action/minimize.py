@@ -8,20 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.action.discrete import DiscreteAction
 from actionopt.action.guess import first_guess
 from actionopt.action.lagrangian import Lagrangian
-from actionopt.action.newton.solve import make_density, solve_newton
+from actionopt.action.newton.solve import make_density
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import make_grid, make_scheme
-from actionopt.action.task import ActionSolution, ActionTask, make_task
+from actionopt.action.solvers import make_solver
+from actionopt.action.task import Limits, make_task
 from actionopt.action.trajectory import Trajectory
-from actionopt.errors import InputError, SolverError, unknown_name
-from actionopt.nlp import check_solver, installed_solvers
-from actionopt.nlp.plugins import check_limits
+from actionopt.errors import SolverError
 from actionopt.ops import NUMPY
 from actionopt.problem import Problem
-
-FORMULATIONS = ("condensed", "lifted")
 
 
 def minimize_action(
@@ -39,6 +37,8 @@ def minimize_action(
     guess: Any = None,
     bounds: tuple[Any, Any] | None = None,
     constraint: Callable[..., Any] | None = None,
+    start_constraint: Callable[..., Any] | None = None,
+    end_constraint: Callable[..., Any] | None = None,
     tol: float = 1e-8,
     max_iterations: int = 1000,
     options: dict[str, Any] | None = None,
@@ -99,68 +99,43 @@ def minimize_action(
         If the solver stops before it converges; its `result` is the best trajectory so far.
     """
     began = time.perf_counter()
-    check_limits(tol, max_iterations)
+    limits = Limits(tol, max_iterations)
+    laid = make_scheme(scheme, make_grid(horizon, steps, times))
     task = make_task(
-        what, start, end, make_scheme(scheme, make_grid(horizon, steps, times)), bounds, constraint, metric
+        what,
+        start,
+        end,
+        laid,
+        bounds,
+        constraint,
+        metric,
+        start_constraint=start_constraint,
+        end_constraint=end_constraint,
     )
-    chosen = _choose_solver(task, solver, formulation)
-    if options and chosen == "newton":
-        raise InputError(f'options are those of a CasADi solver, and solver "newton" has none; got {options!r}')
+    chosen = make_solver(task, solver, formulation, options)
     points = first_guess(task, guess)
-    stopwatch = time.perf_counter() - began
-    with progress_bar(None, f"action ({chosen})", progress) as tick:
-        if chosen == "newton":
-            solution = solve_newton(task, points, tol, max_iterations, tick)
-        else:
-            from actionopt.action.program.solve import solve_casadi
-
-            solution = solve_casadi(
-                task,
-                points,
-                solver=chosen,
-                formulation=formulation,
-                tol=tol,
-                max_iterations=max_iterations,
-                options=options,
-                tick=tick,
-            )
-    solution.stats["guess_time"] = stopwatch
-    trajectory = _trajectory(task, solution, chosen)
-    if throw and not solution.success:
-        raise SolverError(solution.message, trajectory)
-    return trajectory
-
-
-def _choose_solver(task: ActionTask, solver: str, formulation: str) -> str:
-    if formulation not in FORMULATIONS:
-        raise unknown_name("formulation", formulation, FORMULATIONS)
-    if solver == "auto":
-        return "ipopt" if task.constrained or formulation == "lifted" else "newton"
-    if solver == "newton" and task.constrained:
-        raise InputError('solver "newton" takes no bounds or path constraints: use "ipopt" or "fatrop"')
-    if solver == "newton" and formulation == "lifted":
-        raise InputError('solver "newton" is condensed: the lifted formulation needs "ipopt" or "fatrop"')
-    if solver != "newton":
-        try:
-            check_solver(solver)
-        except InputError:
-            raise unknown_name("solver", solver, ("auto", "newton", *installed_solvers())) from None
-    return solver
-
-
-def _trajectory(task: ActionTask, solution: ActionSolution, solver: str) -> Trajectory:
-    what = task.what
-    return Trajectory.from_points(
-        make_density(task),
+    action = DiscreteAction(make_density(task), task)
+    guessed = time.perf_counter() - began
+    with progress_bar(None, f"action ({chosen.name})", progress) as tick:
+        solution = chosen.solve(action, points, limits, tick)
+    stats = {**solution.stats, "solver": chosen.name, "guess_time": guessed}
+    if action.end_cost is not None:
+        stats["end_cost"] = action.end_cost.at(solution.points[-1])[0]
+    trajectory = Trajectory.from_points(
+        action.density,
         task.scheme,
         solution.points,
-        energy=_energy(what),
+        energy=_energy(task.what),
+        forces=solution.forces,
         success=solution.success,
         status=solution.status,
         message=solution.message,
-        stats={**solution.stats, "solver": solver},
-        name=what.name,
+        stats=stats,
+        name=task.what.name,
     )
+    if throw and not trajectory.success:
+        raise SolverError(trajectory.message, trajectory)
+    return trajectory
 
 
 def _energy(what: Problem | Lagrangian) -> Callable[[np.ndarray], Any] | None:

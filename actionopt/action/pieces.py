@@ -5,23 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from actionopt.action.density.density import Expansion
+from actionopt.action.forces import ConstraintForces
 from actionopt.action.scheme import Scheme, lagrange
 
 
-def node_momenta(scheme: Scheme, expansion: Expansion) -> np.ndarray:
+def node_momenta(scheme: Scheme, expansion: Expansion, forces: ConstraintForces | None = None) -> np.ndarray:
     """Discrete Legendre transform: momenta `(N+1, n)` at the nodes.
 
-    Minus the derivative of an interval's action in its left node; at the last node, plus that in the right one.
+    Minus the derivative of an interval's action in its left node; at the last node, plus that in the right one. Where
+    there are constraints, the action is that with their multipliers.
     """
+    stage_force, stage_momentum = expansion.force, expansion.momentum
+    if forces is not None:
+        stage_force, stage_momentum = stage_force + forces.force, stage_momentum + forces.momentum
     intervals = len(scheme.times) - 1
     position = scheme.position.data.reshape(len(scheme.stages), -1)
     velocity = scheme.velocity.data.reshape(len(scheme.stages), -1)
 
     def slope(column: int) -> np.ndarray:
-        force = position[:, column, None] * expansion.force + velocity[:, column, None] * expansion.momentum
+        force = position[:, column, None] * stage_force + velocity[:, column, None] * stage_momentum
         return (scheme.weights[:, None] * force).reshape(intervals, -1, force.shape[1]).sum(axis=1)
 
-    return np.concatenate([-slope(0), slope(-1)[-1:]])
+    left, right = slope(0), slope(-1)
+    if forces is not None:
+        left, right = left + forces.at_left_nodes(scheme), right + forces.at_right_nodes(scheme)
+    return np.concatenate([-left, right[-1:]])
 
 
 def evaluate_pieces(scheme: Scheme, values: np.ndarray, times: np.ndarray) -> np.ndarray:

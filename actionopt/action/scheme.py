@@ -173,3 +173,16 @@ def lagrange(points: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray
         np.stack([p(at) for p in basis], axis=-1),
         np.stack([p.deriv()(at) for p in basis], axis=-1),
     )
+
+
+def position_laws(scheme: Scheme, local: np.ndarray) -> np.ndarray:
+    """Weights `(C, degree + 1)` of an interval's points in its positions at `local (C,)`, in [0, 1]."""
+    degree = int(scheme.nodes[1])
+    points = (scheme.points[: degree + 1] - scheme.points[0]) / (scheme.points[degree] - scheme.points[0])
+    return lagrange(points, local)[0]
+
+
+def times_of(scheme: Scheme, interval: np.ndarray, local: np.ndarray) -> np.ndarray:
+    """Times `(C,)` of positions at `local` on the intervals; interval N is the last node."""
+    lengths = np.append(np.diff(scheme.times), 0.0)
+    return np.asarray(scheme.times[interval] + local * lengths[interval])

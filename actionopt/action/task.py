@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actionopt.action.formulas import point_formula_of, stage_formula_of
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.scheme import Scheme
 from actionopt.errors import InputError, unknown_name
 from actionopt.metric.batched import METRICS
+from actionopt.nlp.plugins import check_limits
 from actionopt.problem import Problem
+
+if TYPE_CHECKING:
+    from actionopt.action.forces import ConstraintForces
 
 # what may be said of a path that a solver calls converged
 STATIONARY = "as a rule a local minimum: other guesses may end elsewhere, symmetric ones on a saddle of the action"
@@ -28,13 +33,15 @@ class ActionTask:
         A problem stands for the action of its Riemannian gradient flow.
     scheme : Scheme
     start : array (n,)
-        X[0], fixed.
+        X[0] where finite; NaN components are free.
     end : array (n,)
         X[-1] where finite; NaN components are free.
     lower, upper : array (n,)
-        Bounds on every point but the start, infinite where there is none.
-    constraint : callable or None
-        `constraint(ops, w, v)`, components <= 0 at every stage.
+        Bounds on every point but fixed ends, infinite where there is none.
+    constraint, equality : callable or None
+        `constraint(ops, w, v, t)` with components <= 0, `equality(ops, w, v, t)` with components = 0.
+    start_constraint, end_constraint : callable or None
+        `(ops, w)` with components = 0 at the first and at the last node.
     metric : "layerwise", "joint" or "euclidean"
         Which metric the gradient flow of a problem descends in; "euclidean" is the mass alone.
     """
@@ -46,6 +53,9 @@ class ActionTask:
     lower: np.ndarray
     upper: np.ndarray
     constraint: Callable[..., Any] | None = None
+    equality: Callable[..., Any] | None = None
+    start_constraint: Callable[..., Any] | None = None
+    end_constraint: Callable[..., Any] | None = None
     metric: str = "layerwise"
 
     @property
@@ -55,16 +65,18 @@ class ActionTask:
 
     @property
     def free(self) -> np.ndarray:
-        """Which entries of X are unknown, `(K, n)` of bool: all but the start and the fixed end components."""
+        """Which entries of X are unknown, `(K, n)` of bool: all but the fixed components of the ends."""
         free = np.ones((len(self.scheme.points), self.size), dtype=bool)
-        free[0] = False
+        free[0] = np.isnan(self.start)
         free[-1] = np.isnan(self.end)
         return free
 
     @property
     def constrained(self) -> bool:
-        """Whether there are bounds or path constraints."""
-        return self.constraint is not None or bool(np.isfinite(self.lower).any() or np.isfinite(self.upper).any())
+        """Whether there are bounds or constraints."""
+        formulas = (self.constraint, self.equality, self.start_constraint, self.end_constraint)
+        given = any(formula is not None for formula in formulas)
+        return given or bool(np.isfinite(self.lower).any() or np.isfinite(self.upper).any())
 
 
 def make_task(
@@ -75,6 +87,9 @@ def make_task(
     bounds: tuple[Any, Any] | None = None,
     constraint: Callable[..., Any] | None = None,
     metric: str = "layerwise",
+    *,
+    start_constraint: Callable[..., Any] | None = None,
+    end_constraint: Callable[..., Any] | None = None,
 ) -> ActionTask:
     """Check what `minimize_action` is given and gather it.
 
@@ -90,13 +105,9 @@ def make_task(
     if isinstance(what, Lagrangian):
         bounds = what.bounds if bounds is None else bounds
         constraint = what.constraint if constraint is None else constraint
+    equality = what.equality if isinstance(what, Lagrangian) else None
     n = what.size
-    first = _vector("start", start, n)
-    if not np.isfinite(first).all():
-        raise InputError("start must be finite")
-    last = np.full(n, np.nan) if end is None else _vector("end", end, n)
-    if np.isinf(last).any():
-        raise InputError("end must be finite, or NaN where it is free")
+    first, last = _end("start", start, n), _end("end", end, n)
     lower, upper = _bounds(bounds, n)
     for name, point in (("start", first), ("end", last)):
         outside = np.flatnonzero((point < lower) | (point > upper))
@@ -106,7 +117,26 @@ def make_task(
                 f"{name} must lie within the bounds, but component {i} is {point[i]:g}, outside "
                 f"[{lower[i]:g}, {upper[i]:g}]"
             )
-    return ActionTask(what, scheme, first, last, lower, upper, constraint, metric)
+    return ActionTask(
+        what,
+        scheme,
+        first,
+        last,
+        lower,
+        upper,
+        None if constraint is None else stage_formula_of("constraint", constraint),
+        None if equality is None else stage_formula_of("equality", equality),
+        None if start_constraint is None else point_formula_of("start_constraint", start_constraint),
+        None if end_constraint is None else point_formula_of("end_constraint", end_constraint),
+        metric,
+    )
+
+
+def _end(name: str, value: Any, n: int) -> np.ndarray:
+    point = np.full(n, np.nan) if value is None else _vector(name, value, n)
+    if np.isinf(point).any():
+        raise InputError(f"{name} must be finite, or NaN where it is free")
+    return point
 
 
 def _vector(name: str, value: Any, n: int) -> np.ndarray:
@@ -139,18 +169,39 @@ class ActionSolution:
     ----------
     points : array (K, n)
         The best X found, fixed entries included.
-    success : bool
     status : str
-        One word or two, as the solver says it: "converged", "iteration limit", "interrupted", ...
+        One word or two: "converged", "iteration limit", "interrupted", ...
     message : str
         What happened and, where it failed, what to try.
     stats : dict
-        `iterations`, `build_time` and `solve_time` in seconds, `gradient_norm` (largest entry of dS_h/dX over the
-        free entries), and what the solver adds.
+        `iterations`, `build_time` and `solve_time` in seconds; `gradient_norm`, the largest entry of dS_h/dX over the
+        free entries; `scale`, the size of the terms that such an entry is a sum of; `residual`, of the first-order
+        conditions, relative to that; and what the solver adds.
     """
 
     points: np.ndarray
-    success: bool
     status: str
     message: str
     stats: dict[str, Any] = field(default_factory=dict)
+    forces: ConstraintForces | None = None
+
+    @property
+    def success(self) -> bool:
+        """Whether the status is "converged"."""
+        return self.status == "converged"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a solver stops: at a residual of `tol` times the scale of the conditions, or after `max_iterations`."""
+
+    tol: float = 1e-8
+    max_iterations: int = 1000
+
+    def __post_init__(self) -> None:
+        check_limits(self.tol, self.max_iterations)
+
+
+def relative(residual: float, scale: float) -> float:
+    """Return a residual relative to the scale of its terms; 0 where both vanish."""
+    return residual / scale if scale > 0 else (0.0 if residual == 0 else np.inf)

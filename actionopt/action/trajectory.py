@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt.action.density.density import Density
+from actionopt.action.forces import ConstraintForces
 from actionopt.action.pieces import evaluate_pieces, node_momenta
 from actionopt.action.scheme import Scheme, make_scheme
 from actionopt.action.trajectory_file import read_trajectory, write_trajectory
@@ -42,7 +43,8 @@ class Trajectory:
     points : array (K, n)
         The values that determine the pieces; `weights` are those at the nodes.
     momenta : array (M, n)
-        `p = dl/dv` at the stages; `G v + g` for a gradient flow, zero along the flow itself.
+        `p = dl/dv` at the stages; `G v + g` for a gradient flow, zero along the flow itself. Where constraints contain
+        v, `p = dl/dv + mu dc/dv` with their multipliers mu.
     action_density : array (M,)
         l at the stages; never negative for a gradient flow.
     node_momenta : array (N+1, n)
@@ -85,6 +87,7 @@ class Trajectory:
         points: np.ndarray,
         *,
         energy: Callable[[np.ndarray], np.ndarray] | None = None,
+        forces: ConstraintForces | None = None,
         success: bool = True,
         status: str = "converged",
         message: str = "",
@@ -101,19 +104,21 @@ class Trajectory:
         points : array (K, n)
         energy : callable, optional
             Energies `(N+1,)` of weights `(N+1, n)`.
+        forces : ConstraintForces, optional
+            What constraints add to the momenta: `p = dl/dv + mu dc/dv`.
         success, status, message, stats, name
             As the attributes.
         """
         with np.errstate(all="ignore"):
-            expansion = density.expand_blocks(scheme.position @ points, scheme.velocity @ points)
+            expansion = density.expand_blocks(scheme.position @ points, scheme.velocity @ points, scheme.stages)
             return cls(
                 name=name,
                 scheme=scheme.name,
                 times=scheme.times,
                 points=points,
-                momenta=expansion.momentum,
+                momenta=expansion.momentum if forces is None else expansion.momentum + forces.momentum,
                 action_density=expansion.value,
-                node_momenta=node_momenta(scheme, expansion),
+                node_momenta=node_momenta(scheme, expansion, forces),
                 energy=None if energy is None else np.asarray(energy(points[scheme.nodes])),
                 kinetic_density=expansion.kinetic,
                 potential_density=expansion.potential,
@@ -155,8 +160,13 @@ class Trajectory:
 
     @property
     def action(self) -> float:
-        """`S_h`, the sum of quadrature weight times action density over the stages."""
-        return float(self._integral(self.action_density))
+        """`S_h`, the sum of quadrature weight times action density over the stages, and the cost of the end."""
+        return float(self._integral(self.action_density)) + self.end_cost
+
+    @property
+    def end_cost(self) -> float:
+        """`end_cost(w(T))` of a Lagrangian that has one, else 0."""
+        return float(self.stats.get("end_cost", 0.0))
 
     @property
     def step_actions(self) -> np.ndarray:

@@ -125,7 +125,7 @@ def _check(formulation: str, casadi_options: Any, options: NewtonOptions) -> Non
 
 def _many(problem: Problem) -> bool:
     states = problem.samples * sum(place.size for place in problem.network.placed)
-    return problem.network.is_chain and states >= MANY
+    return states >= MANY
 
 
 def _minimize(energy: Energy, start: EnergyPoint, options: NewtonOptions, watcher: Watcher) -> Minimum:
@@ -155,14 +155,15 @@ def _kronecker(problem: Problem) -> Callable[[Point], Precondition]:
     """Return the Kronecker-factored metric of the loss's own curvature, damped by the decay, as a preconditioner."""
 
     def at(point: Any) -> Precondition:
-        factor = loss_factor(problem, point.passed.states[-1])
+        states = point.passed.states
+        factors = [loss_factor(problem, states[term.node], j) for j, term in enumerate(problem.costs)]
         metric = KroneckerMetric(
             problem,
             point.x,
             damping=problem.weight_decay,
             relative=0.0 if problem.weight_decay else DAMPING,
             passed=point.passed,
-            factor=factor,
+            factors=factors,
         )
         return metric.solve
 

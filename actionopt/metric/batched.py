@@ -17,6 +17,7 @@ REFINE = 1e5  # condition estimate above which a solution is refined once
 STACK_WORK = 2e7  # flops of a node's factorisation below which all nodes at once are faster than node by node
 STACK_NUMBERS = 3e7  # numbers that a stack may hold
 TOLERANCE = 1e-12  # of solutions node by node
+ACCEPTED = 1e-6  # error up to which rounding at a tiny mass is taken: the trajectory's own residual tells
 
 
 class BatchedMetric:
@@ -91,21 +92,14 @@ class _Singly:
 
     def __init__(self, block: Block, nodes: int) -> None:
         self.weights = block.weights
-        self.solvers = [BlockSolver(block.at(node), "auto", TOLERANCE) for node in range(nodes)]
+        self.solvers = [BlockSolver(block.at(node), "auto", TOLERANCE, accept=ACCEPTED) for node in range(nodes)]
 
     def product(self, v: np.ndarray) -> np.ndarray:
         products = [solver.block.product(columns.T).T for solver, columns in zip(self.solvers, v, strict=True)]
         return np.stack(products)
 
     def solve(self, c: np.ndarray) -> np.ndarray:
-        return np.stack([self._solve(solver, columns) for solver, columns in zip(self.solvers, c, strict=True)])
-
-    def _solve(self, solver: BlockSolver, columns: np.ndarray) -> np.ndarray:
-        try:
-            with np.errstate(all="ignore"):
-                return np.stack([solver.solve(column) for column in columns.T], axis=1)
-        except SolverError:
-            return np.full_like(columns, np.nan)
+        return np.stack([solve_columns(solver, columns) for solver, columns in zip(self.solvers, c, strict=True)])
 
 
 class _Stack:
@@ -113,6 +107,7 @@ class _Stack:
 
     def __init__(self, block: Block, nodes: int) -> None:
         self.weights = block.weights
+        self.block = block
         self.root = block.root[:, None]
         rows = block.matrix()
         self.rows = np.broadcast_to(rows, (nodes, *rows.shape[-2:]))
@@ -139,8 +134,18 @@ class _Stack:
         c = c / self.root
         x = self._scaled_solve(c)
         if self.ill:
-            x = x + self._scaled_solve(c - self._scaled_product(x))
+            correction = self._scaled_solve(c - self._scaled_product(x))
+            x = x + correction
+            moved, size = (np.square(v).sum(axis=1) for v in (correction, x))
+            rough = ~(moved <= ACCEPTED**2 * size).all(axis=-1)
+            self._solve_again(x, c, np.flatnonzero(self.finite & rough))
         return self._mark(x / self.root)
+
+    def _solve_again(self, x: np.ndarray, c: np.ndarray, nodes: np.ndarray) -> None:
+        """Replace the solutions at nodes whose correction was large, by a solver that knows what rounding allows."""
+        for node in nodes:
+            solver = BlockSolver(self.block.at(node), "auto", TOLERANCE, accept=ACCEPTED)
+            x[node] = solve_columns(solver, self.root * c[node]) * self.root
 
     def _scaled_product(self, v: np.ndarray) -> np.ndarray:
         return v + self.rows.swapaxes(-1, -2) @ (self.rows @ v)
@@ -152,3 +157,12 @@ class _Stack:
 
     def _mark(self, x: np.ndarray) -> np.ndarray:
         return x if self.finite.all() else np.where(self.finite[:, None, None], x, np.nan)
+
+
+def solve_columns(solver: BlockSolver, columns: np.ndarray) -> np.ndarray:
+    """Solve for every column of `columns (size, T)`; NaN where rounding leaves too little of a solution."""
+    try:
+        with np.errstate(all="ignore"):
+            return np.stack([solver.solve(column) for column in columns.T], axis=1)
+    except SolverError:
+        return np.full_like(columns, np.nan)

@@ -1,4 +1,4 @@
-"""One block of the metric, `G = D + K^T K`: a module's, or all modules' together for the joint metric."""
+"""One block of the metric, `G = D + K^T K`: of a group of weights, or of all together for the joint metric."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ class Block:
         ends = accumulate((piece.size for piece in self.rows), initial=0)
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
+    @cached_property
+    def square(self) -> float:
+        """`|K|^2` in the norm of Frobenius, summed over all nodes: a bound on the largest eigenvalue of `K^T K`."""
+        return float(sum(piece.square() for piece in self.rows))
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Let NumPy see the block as its dense matrix."""
         return np.asarray(self.dense(), dtype=dtype)
@@ -101,7 +106,7 @@ class Block:
 
 
 def metric_blocks(problem: Problem, passed: ForwardPass, *, joint: bool, check: bool = True) -> list[Block]:
-    """Return the blocks of the metric: one a module that has weights, or one for all.
+    """Return the blocks of the metric: one a group of weights, or one for all.
 
     Parameters
     ----------
@@ -117,13 +122,9 @@ def metric_blocks(problem: Problem, passed: ForwardPass, *, joint: bool, check: 
     InputError
         Naming the module whose output is not finite, or what is wrong with the output metric.
     """
-    problem.network.check_chain("the layerwise metric")
     root = np.sqrt(problem.mass)
-    blocks = [
-        _scaled(Block(label, cut, root[cut], rows))
-        for label, cut, rows in zip(problem.labels, problem.slices, pulled_rows(problem, passed, check), strict=True)
-        if cut.stop > cut.start
-    ]
+    found = zip(problem.groups, pulled_rows(problem, passed, check, together=joint), strict=True)
+    blocks = [_scaled(Block(group.label, group.slice, root[group.slice], rows)) for group, rows in found if group.size]
     if joint and blocks:
         everything = [piece for block in blocks for piece in block.rows]
         return [Block("all modules", slice(0, problem.size), root, everything)]

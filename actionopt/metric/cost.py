@@ -1,4 +1,4 @@
-"""What the solvers cost: a model in seconds, with constants measured on one core of a server CPU with OpenBLAS.
+"""What the solvers cost: a model in seconds, in the prices of `prices.py`.
 
 Only ratios matter, and those change little between machines: which of primal and dual is cheaper to factorise, and how
 many iterations a factorisation is worth. `python -m benchmarks.metric_step --model` compares model and measurement.
@@ -7,16 +7,9 @@ many iterations a factorisation is worth. `python -m benchmarks.metric_step --mo
 from __future__ import annotations
 
 from actionopt.metric.block import Block
+from actionopt.metric.parts import SummedRows, gram_prices
+from actionopt.metric.prices import CALL, ELEMENT, FACTOR_FLOP, FUSED, ITERATION, PRODUCT_FLOP, SOLVE, STREAM
 from actionopt.metric.rows import DenseRows, Rows, ScaledDenseRows
-
-PRODUCT_FLOP = 1 / 40e9  # of a matrix product
-FACTOR_FLOP = 1 / 25e9  # of a Cholesky factorisation
-ELEMENT = 1e-9  # one more pass over a number of a matrix that is formed
-SOLVE = 0.45e-9  # a number of the factor's square, in both triangular solves together
-STREAM = 0.5e-9  # a number of an array that is read once, in a product with a vector
-FUSED = 0.135e-9  # a flop of the products of rows with outputs
-CALL = 8e-6  # the array operations of one product, whatever their sizes
-ITERATION = 15e-6  # the vector operations of one iteration of conjugate gradients, likewise
 
 
 def factor_cost(block: Block, form: str) -> float:
@@ -48,10 +41,11 @@ def _product(rows: Rows, form: str) -> float:
     if not isinstance(dense, DenseRows):
         return 2 * STREAM * m * samples * size + CALL
     out, width = dense.delta.shape[-1], dense.z.shape[-1]
-    through = PRODUCT_FLOP * 4 * samples * width * out + CALL
-    if form == "dual" and dense is rows:
+    uses = dense.uses if isinstance(dense, SummedRows) else 1
+    through = PRODUCT_FLOP * 4 * samples * uses * width * out + CALL
+    if form == "dual" and dense is rows and uses == 1:
         through = min(through, PRODUCT_FLOP * 2 * samples**2 * out)
-    return FUSED * 4 * m * samples * out + through + CALL
+    return FUSED * 4 * m * samples * uses * out + through + CALL
 
 
 def _gram(rows: Rows) -> float:
@@ -60,6 +54,8 @@ def _gram(rows: Rows) -> float:
     if isinstance(rows, ScaledDenseRows):
         out, width = rows.rows.delta.shape[-1], rows.rows.z.shape[-1]
         return out * (2 * ELEMENT * r**2 + PRODUCT_FLOP * samples**2 * width)
+    if isinstance(rows, SummedRows):
+        return min(gram_prices(rows))
     if isinstance(rows, DenseRows):
         out, width = rows.delta.shape[-1], rows.z.shape[-1]
         return PRODUCT_FLOP * (r**2 * out + samples**2 * width) + ELEMENT * r**2
@@ -69,6 +65,6 @@ def _gram(rows: Rows) -> float:
 def _normal(block: Block) -> float:
     n, r = block.size, block.rank
     dense = block.rows[0].rows if isinstance(block.rows[0], ScaledDenseRows) else block.rows[0]
-    if len(block.rows) > 1 or not isinstance(dense, DenseRows):
+    if len(block.rows) > 1 or not isinstance(dense, DenseRows) or isinstance(dense, SummedRows):
         return PRODUCT_FLOP * r * n**2 + ELEMENT * (n**2 + r * n)
     return PRODUCT_FLOP * dense.shape[1] * n**2 / 2 + 2 * ELEMENT * n**2 + FUSED * r * dense.delta.shape[-1] ** 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,8 @@ class KroneckerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typ
         Further damping, as a part of each block's mean eigenvalue.
     passed : ForwardPass, optional
         At the same weights, if it is there already.
-    factor : array (m, B, d), optional
-        Rows of the output metric; `problem.output_metric` where None.
+    factors : sequence of arrays (m, B, d), optional
+        Rows of the output metric of every cost; `problem.output_metric` where None.
 
     Attributes
     ----------
@@ -67,7 +68,7 @@ class KroneckerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typ
         damping: Any = None,
         relative: float = 0.0,
         passed: ForwardPass | None = None,
-        factor: np.ndarray | None = None,
+        factors: Sequence[np.ndarray] | None = None,
     ) -> None:
         super().__init__(np.dtype(float), (problem.size, problem.size))
         w = problem.check_weights(w)
@@ -79,7 +80,7 @@ class KroneckerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typ
         passed = forward_pass(problem, w) if passed is None else passed
         self.damping = damped
         self.blocks: list[tuple[slice, _Block]] = []
-        pieces = pulled_rows(problem, passed, factor=factor)
+        pieces = pulled_rows(problem, passed, factors=factors)
         for cut, rows in zip(problem.slices, pieces, strict=True):
             start = cut.start
             for piece in rows:

@@ -13,7 +13,7 @@ from actionopt.backprop import ForwardPass, adjoints_of, forward_pass
 from actionopt.errors import InputError, unknown_name
 from actionopt.metric.block import Block, metric_blocks
 from actionopt.metric.report import MetricReport, ReportRow
-from actionopt.metric.solver import SOLVERS, BlockSolver
+from actionopt.metric.solver import SOLVERS, BlockSolver, Held
 from actionopt.problem import Problem
 
 
@@ -36,7 +36,8 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         Bound on the relative error of solutions in the norm of the mass, |x|^2 = x^T D x.
     after : LayerMetric, optional
         The metric at a nearby point, whose factorisations precondition the solves here until they wear out. Solutions
-        keep to `tol`.
+        keep to `tol`. Of other data than the problem's nothing is taken over: their factorisations would cost more
+        than they save.
 
     Attributes
     ----------
@@ -91,7 +92,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named below
             self._passed = forward_pass(problem, self.w)
             self.blocks = tuple(metric_blocks(problem, self._passed, joint=self.joint))
-        held = {} if after is None else {solver.block.label: solver.leave() for solver in after.solvers}
+        held = {} if after is None else _held(problem, after)
         self.solvers = tuple(
             BlockSolver(block, solve, float(tol), held.get(block.label)) for block in self.blocks if block.rank
         )
@@ -104,7 +105,8 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         InputError
             If c has the wrong length or is not finite.
         SolverError
-            If a factorisation fails or conjugate gradients do not converge; the message names module and remedy.
+            If a solution is not exact to `tol`, as rounding has it at a tiny mass, or conjugate gradients do not
+            converge; the message names module and remedy.
         """
         c = _vectors(c, self.shape[0])
         if c.ndim == 2:
@@ -124,6 +126,29 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
             If it is not finite.
         """
         return finite_gradient(self.problem, self._passed)
+
+    @property
+    def states(self) -> list[np.ndarray]:
+        """States of all nodes of the network at these weights, data first."""
+        return self._passed.states
+
+    def change(self, d: Any) -> float:
+        """Return `|J d|^2`, the mean over samples of the square of the outputs' change along `d (n,)`.
+
+        In the output metric, to first order; the layers' changes add up before they are squared, `J d = sum_a K_a d_a`.
+        """
+        d = _vectors(d, self.shape[0])
+        moved = [block.push(block.root * d[block.weights]) for block in self.blocks if block.rank]
+        total = sum(moved[1:], start=moved[0]) if moved else np.zeros(0)
+        return float(np.vdot(total, total))
+
+    def curvature(self, d: Any) -> float:
+        """Return `|J d|^2 + d . D d`, the second derivative of the joint model of the energy along `d (n,)`.
+
+        It is `d . G d` of the joint metric, whichever this one is.
+        """
+        d = _vectors(d, self.shape[0])
+        return self.change(d) + float(d @ (self.problem.mass * d))
 
     @property
     def inverse(self) -> LinearOperator:
@@ -159,7 +184,8 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         Returns
         -------
         MetricReport
-            `.rows` with `module`, `size`, `rank`, `solver`, `iterations`, `residual`, `condition`; prints as a table.
+            `.rows` with `module`, `size`, `rank`, `solver`, `iterations`, `residual`, `error`, `condition`; prints as
+            a table.
         """
         rows = []
         for solver in self.solvers:
@@ -174,6 +200,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
                     solver.name,
                     solver.iterations,
                     solver.residual,
+                    solver.error,
                     solver.condition,
                 )
             )
@@ -216,6 +243,16 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         return self
 
     _transpose = _adjoint
+
+
+def _held(problem: Problem, after: LayerMetric) -> dict[str, Held]:
+    """Return what the solvers of an earlier metric leave, by block; nothing if its data are not the problem's."""
+    if after.problem is not problem:
+        ours, theirs = problem.network, after.problem.network
+        pairs = zip((*ours.data, *ours.targets), (*theirs.data, *theirs.targets), strict=False)
+        if ours.samples != theirs.samples or not all(a is b or np.array_equal(a, b) for a, b in pairs):
+            return {}
+    return {solver.block.label: solver.leave() for solver in after.solvers}
 
 
 def _one_point(problem: Problem, w: Any) -> np.ndarray:

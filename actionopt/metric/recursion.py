@@ -1,14 +1,14 @@
-"""The factor recursion of the layerwise metric, from the output back through every module.
+"""The factor recursion of the layerwise metric, from the costs back through every node.
 
-    S_L = L_o / sqrt(B),    S_{a-1} = S_a A_a,    K_a = S_a B_a
+    S_k = L_k / sqrt(B) where a cost sits + sum over children S_child A_child,    K_group = sum over its uses S_k B_k
 
-A product with A_a from the right is the module's `vjp` of each row, so every module takes part; dense layers and
-modules made of modules keep their structure.
+Rows of all costs are stacked. A product with A_k from the right is the module's `vjp` of each row, so every module
+takes part; dense layers and modules made of modules keep their structure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,11 @@ import numpy as np
 from actionopt.backprop import ForwardPass
 from actionopt.errors import InputError
 from actionopt.metric.output_factor import output_factor
-from actionopt.metric.parts import sum_over_parts
+from actionopt.metric.parts import sum_over_parts, sum_over_uses
 from actionopt.metric.rows import DenseRows, PlainRows, Rows
+from actionopt.metric.stack import Stack
 from actionopt.modules import Attention, Chain, Conv2d, Dense, Each, Module, Parallel, Residual
+from actionopt.network import Place
 from actionopt.ops import NUMPY
 from actionopt.problem import Problem
 
@@ -26,24 +28,32 @@ Pull = Callable[..., tuple[list[Rows], np.ndarray]]
 
 
 def pulled_rows(
-    problem: Problem, passed: ForwardPass, check: bool = True, factor: np.ndarray | None = None
+    problem: Problem,
+    passed: ForwardPass,
+    check: bool = True,
+    *,
+    together: bool = False,
+    factors: Sequence[np.ndarray] | None = None,
 ) -> list[list[Rows]]:
-    """Return the rows of K for every module of a problem.
+    """Return the rows of K for every group of weights of a problem.
 
     Parameters
     ----------
     problem : Problem
     passed : ForwardPass
-        At finite weights; leading axes are nodes.
+        At finite weights; leading axes are nodes of a trajectory.
     check : bool
         Whether states that are not finite are an error; if not, rows are NaN at the nodes where outputs are not.
-    factor : array (..., m, B, d), optional
-        L_o; that of the problem's output metric where None.
+    together : bool
+        Whether each group gets the rows of all costs, zeros where its weights do not enter, so that groups can stand
+        side by side; if not, those of the costs that its weights enter.
+    factors : sequence of arrays (..., m, B, d), optional
+        L_o of every cost; those of the problem's output metric where None.
 
     Returns
     -------
-    list with a list of Rows a module
-        Their columns, one after the other, are the module's weights; empty for a module without weights, and where the
+    list with a list of Rows a group
+        Their columns, one after the other, are the group's weights; empty for a group without weights, and where the
         output metric has no rows.
 
     Raises
@@ -51,19 +61,31 @@ def pulled_rows(
     InputError
         Naming the module whose output is not finite, or what is wrong with the output metric.
     """
-    weights, states = passed.pieces, passed.states
+    network, states = problem.network, passed.states
     if check:
-        _check_finite(problem, states[1:])
-    rows = (_factor_where_finite(problem, states[-1]) if factor is None else factor) / np.sqrt(problem.samples)
-    if not rows.shape[-3]:
-        return [[] for _ in problem.modules]
-    first, *later = zip(problem.modules, weights, states[:-1], states[1:], strict=True)
-    found: list[list[Rows]] = []
-    for module, piece, z, out in reversed(later):
-        own, rows = pull_rows(module, piece, z, out, rows)
-        found.append(own)
-    found.append(own_rows(*first, rows))
-    return found[::-1]
+        _check_finite(problem, states[len(network.data) :])
+    if factors is None:
+        factors = [_factor_where_finite(problem, states[term.node], j) for j, term in enumerate(network.costs)]
+    factors = [factor / np.sqrt(problem.samples) for factor in factors]
+    stack = Stack(network, [factor.shape[-3] for factor in factors])
+    if not stack.count(stack.all):
+        return [[] for _ in network.groups]
+
+    def visit(place: Place, piece: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray) -> Any:
+        pulled = None
+        if stack.onward(place):
+            own, pulled = pull_rows(place.module, piece, z, out, rows)
+        else:
+            own = own_rows(place.module, piece, z, out, rows)
+        wanted = stack.all if together else stack.of_group(place.group)
+        return [stack.spread_rows(own, network.reach[place.index], wanted)], pulled
+
+    def arrive(source: int, node: int, before: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+        rows = stack.spread(rows, network.reach[node], network.reach[source])
+        return rows if before is None else before + rows
+
+    uses = network.backward(NUMPY, passed.pieces, states, stack.sources(factors), visit, arrive)[1]
+    return [[] if of_group is None else sum_over_uses(of_group) for of_group in uses]
 
 
 def _check_finite(problem: Problem, states: list[np.ndarray]) -> None:
@@ -72,15 +94,17 @@ def _check_finite(problem: Problem, states: list[np.ndarray]) -> None:
             raise InputError(f"module {label}: its output is not finite at these weights; take a smaller step")
 
 
-def _factor_where_finite(problem: Problem, y: np.ndarray) -> np.ndarray:
+def _factor_where_finite(problem: Problem, y: np.ndarray, cost: int) -> np.ndarray:
+    if problem.costs[cost].weight == 0.0:
+        return np.zeros((*y.shape[:-2], 0, *y.shape[-2:]))
     finite = np.isfinite(y).all(axis=(-1, -2), keepdims=True)
     if finite.all():
-        return output_factor(problem, y)
-    return np.where(finite[..., None], output_factor(problem, np.where(finite, y, 0.0)), np.nan)
+        return output_factor(problem, y, cost)
+    return np.where(finite[..., None], output_factor(problem, np.where(finite, y, 0.0), cost), np.nan)
 
 
 def pull_rows(
-    module: Module, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
+    module: Any, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray
 ) -> tuple[list[Rows], np.ndarray]:
     """Pull rows back through one module.
 
@@ -102,7 +126,7 @@ def pull_rows(
 
 
 def own_rows(module: Any, w: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray) -> list[Rows]:
-    """Return `K_a = S_a B_a` alone, which is all that a chain's first module is asked for; arguments as above."""
+    """Return `K_a = S_a B_a` alone, all that a module on data is asked for; arguments as above."""
     if type(module).vjp is Dense.vjp:
         return [_dense_rows(module, w, z, out, rows)]
     if type(module).vjp is Conv2d.vjp:

@@ -22,11 +22,15 @@ class ReportRow:
     rank : int
         Number of rows r = m B of its factor.
     solver : str
-        "primal", "dual", "cg", or "cg, held primal" and "cg, held dual" where an older factorisation preconditions.
+        "primal", "dual", "cg", or "cg, held primal" and "cg, held dual" where an older factorisation preconditions,
+        and "singular values" where rounding left the others short of the tolerance.
     iterations : int
         Conjugate-gradient iterations of the last solution; refinements for a factorisation of its own.
     residual : float
-        `|c - G x| / |c|` in the norm of the inverse mass.
+        `|c - G x| / |x|` in the norms of the inverse mass and the mass: a bound on the relative error.
+    error : float
+        Estimate of the relative error: that bound where it suffices, else the size of the last correction, or what
+        rounding does to a solution through singular values.
     condition : float
         Bound on the condition number of `D^{-1/2} G D^{-1/2}`, its largest eigenvalue.
     """
@@ -37,6 +41,7 @@ class ReportRow:
     solver: str
     iterations: int
     residual: float
+    error: float
     condition: float
 
 

@@ -12,11 +12,12 @@ from actionopt.metric.block import Block
 from actionopt.metric.conjugate import REMEDY, Factor, Iterate, conjugate_gradients
 from actionopt.metric.cost import factor_cost, iteration_cost
 from actionopt.metric.forms import FORMS
+from actionopt.metric.singular import NUMBERS, solve_singular
 
 SOLVERS = ("auto", "primal", "dual", "cg")
-REFINEMENTS = 4  # iterations that a system's own factor may take
+REFINEMENTS = 4  # iterations that a system's own factor may take, and corrections of a solution
 ITERATIONS = 2000  # of conjugate gradients alone
-USELESS = 1e-2  # bound on the error of a direct solution above which it is not returned
+USELESS = 1e-2  # bound on the error of a direct solution above which it is not refined
 RECALLED = 4  # solutions of earlier steps that span the first guess
 STEPS_SERVED = 3  # steps of a trajectory that a factorisation is taken to serve, at least
 PER_DIGIT = 4  # iterations a digit that must be cheaper than a factorisation for conjugate gradients to be tried
@@ -60,6 +61,9 @@ class BlockSolver:
         never more than twice the cost of the better of both.
     tol : float
         Bound on the relative error of a solution in the norm of the mass.
+    accept : float, optional
+        Error up to which a solution is returned though it misses `tol`, as rounding at a tiny mass makes it; `tol`
+        where None.
     held : Held, optional
         What the solver at the last point left: its factorisation preconditions, until an iteration costs more than
         a step has cost on average since that factorisation; then it is made anew.
@@ -68,13 +72,20 @@ class BlockSolver:
     ----------
     iterations : int
         Of the last solution.
+    error : float
+        Of the last solution, relative: the bound that its residual gives, or the size of its last correction.
     """
 
-    def __init__(self, block: Block, solve: str, tol: float, held: Held | None = None) -> None:
+    def __init__(
+        self, block: Block, solve: str, tol: float, held: Held | None = None, *, accept: float | None = None
+    ) -> None:
         self.block = block
         self.method = solve
         self.tol = tol
+        self.accept = tol if accept is None else max(accept, tol)
         self.iterations = 0
+        self.error = np.nan
+        self._by = ""
         name, self.price = _form(block, solve)
         self.form = FORMS[name](block)
         fits = held is not None and (held.form, held.size) == (name, self.form.size)
@@ -87,7 +98,9 @@ class BlockSolver:
 
     @property
     def name(self) -> str:
-        """How the last solution was found: "primal", "dual", "cg", or "cg, held primal" or "cg, held dual"."""
+        """How the last solution was found: "primal", "dual", "cg", "cg, held ..." of either, or "singular values"."""
+        if self._by:
+            return self._by
         if self.own is not None:
             return self.form.name
         return f"cg, held {self.form.name}" if self.held and self.held.factor else "cg"
@@ -98,25 +111,64 @@ class BlockSolver:
         Raises
         ------
         SolverError
-            If conjugate gradients do not converge or a factorisation fails; the message names block and remedy.
+            If the solution is not exact to `tol`, through singular values neither; the message names block and remedy.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named
-            return self._solve(c / self.block.root) / self.block.root
-
-    def _solve(self, scaled: np.ndarray) -> np.ndarray:
-        x = self._scaled(scaled)
-        for _ in range(REFINEMENTS):
-            # the dual form recovers x as a difference: where that cancels, its residual is solved for in turn
-            if np.finfo(float).eps * _norm(scaled) <= 0.1 * self.tol * _norm(x):
-                break
-            residual = scaled - x - self.block.pull(self.block.push(x))
-            if _norm(residual) <= self.tol * _norm(x):
-                break
-            x = x + self._scaled(residual)
-        if not np.isfinite(x).all():
-            raise SolverError(f"{self.block.label}: the solution is not finite; {REMEDY}")
+            scaled = c / self.block.root
+            x = self._exact(scaled)
         self._last = scaled, x
+        return x / self.block.root
+
+    def _exact(self, scaled: np.ndarray) -> np.ndarray:
+        """Solve in scaled coordinates, by the chosen form and, where that misses `tol`, by singular values."""
+        self._by = ""
+        try:
+            x = self._refined(scaled)
+        except SolverError:
+            if self.method == "cg" or not self._may_decompose:
+                raise
+            x = None
+        if x is None and self._may_decompose:
+            x, self.error = solve_singular(self.block, scaled)
+            self.iterations, self._by = 0, "singular values"
+        if x is None or not self.error <= self.accept:
+            raise SolverError(
+                f"{self.block.label}: its metric is too ill-conditioned for double precision, a solution is exact to "
+                f"{self.error:.1e} and not to tol = {self.tol:.1e}; {REMEDY}, or ask for a larger tol"
+            )
         return x
+
+    @property
+    def _may_decompose(self) -> bool:
+        block = self.block
+        return block.size * block.rank <= NUMBERS and bool(np.isfinite(block.square))
+
+    def _refined(self, scaled: np.ndarray) -> np.ndarray | None:
+        """Solve, and correct the solution until it is exact to `tol`; None where rounding does not let it.
+
+        The residual bounds the error, as no eigenvalue is below one. Where all are large that is pessimistic, and the
+        size of the last correction tells, as long as a correction has correct digits itself.
+        """
+        x, self.error = self._scaled(scaled)
+        rounding = np.finfo(float).eps * (1.0 + self.block.square)  # of the block's products, relative
+        if self.error <= self.tol and rounding <= 0.1 * self.tol:
+            return x
+        for _ in range(REFINEMENTS):
+            residual = scaled - x - self.block.pull(self.block.push(x))
+            bound = _ratio(residual, x)
+            if bound <= self.tol:
+                self.error = bound
+                return x
+            if not rounding <= USELESS:
+                return None
+            correction, _ = self._scaled(residual)
+            x = x + correction
+            self.error = _ratio(correction, x)
+            if not np.isfinite(self.error):
+                raise SolverError(f"{self.block.label}: the solution is not finite; {REMEDY}")
+            if self.error <= self.tol:
+                return x
+        return x if self.error <= self.accept else None
 
     def factorise(self) -> Factor:
         """Return the factor of the block's own system, made on first use."""
@@ -141,11 +193,14 @@ class BlockSolver:
 
     @property
     def residual(self) -> float:
-        """`|c - G x| / |c|` of the last solution, in the norm of the inverse mass; NaN before there is one."""
+        """`|c - G x| / |x|` of the last solution, in the norms of inverse mass and mass; NaN before there is one.
+
+        It bounds the relative error.
+        """
         if self._last is None:
             return np.nan
         c, x = self._last
-        return _norm(c - x - self.block.pull(self.block.push(x))) / max(_norm(c), np.finfo(float).tiny)
+        return _ratio(c - x - self.block.pull(self.block.push(x)), x)
 
     @property
     def condition(self) -> float:
@@ -157,7 +212,8 @@ class BlockSolver:
         first = np.random.default_rng(0).standard_normal(size)
         return float(eigsh(operator, k=1, tol=1e-2, v0=first, return_eigenvectors=False)[0])
 
-    def _scaled(self, c: np.ndarray) -> np.ndarray:
+    def _scaled(self, c: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return a solution, and the bound on its relative error that the form's own recursion gives."""
         b, cc = self.form.lift(c), float(c @ c)
         found = self._iterate(b, cc)
         if found is None:
@@ -170,7 +226,7 @@ class BlockSolver:
                 )
         if self.first is None:
             self.first = found.y
-        return self.form.recover(c, found.y)
+        return self.form.recover(c, found.y), found.error
 
     def _iterate(self, b: np.ndarray, cc: float) -> Iterate | None:
         """Solve without a factorisation of this system; None where one is worth making."""
@@ -230,3 +286,11 @@ def _form(block: Block, solve: str) -> tuple[str, float]:
 
 def _norm(x: np.ndarray) -> float:
     return float(np.sqrt(x @ x))
+
+
+def _ratio(x: np.ndarray, y: np.ndarray) -> float:
+    """Return `|x| / |y|`, zero where both are."""
+    above, below = _norm(x), _norm(y)
+    if above == 0.0:
+        return 0.0
+    return above / below if below > 0.0 else np.inf

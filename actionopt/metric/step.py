@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,41 @@ from actionopt.backprop import forward_pass
 from actionopt.errors import InputError, unknown_name
 from actionopt.metric.batched import METRICS
 from actionopt.metric.layer_metric import LayerMetric, finite_gradient
+from actionopt.metric.move import check_step, move
 from actionopt.problem import Problem
+
+
+class Momentum:
+    """What a step remembers of the one before: pass the same object to every `ao.step` of a run.
+
+    Parameters
+    ----------
+    share : float
+        mu of `x = G^{-1} (g + mu mass x_prev)`, in [0, 1).
+
+    Attributes
+    ----------
+    direction : array (n,) or None
+        x of the last step.
+    """
+
+    def __init__(self, share: float = 0.5) -> None:
+        check_step(0.0, share, None)
+        self.share = float(share)
+        self.direction: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return f"Momentum({self.share})"
 
 
 def step(
     problem: Problem,
     w: Any,
-    step_size: float,
+    step_size: float | str,
     *,
     metric: str = "layerwise",
+    momentum: float | Momentum | None = None,
+    trust: float | None = None,
     solve: str = "auto",
     tol: float = 1e-10,
 ) -> np.ndarray:
@@ -28,18 +53,26 @@ def step(
     Parameters
     ----------
     problem : Problem
-    w : array (n,)
-        Weights.
-    step_size : float
-        eta, the time a step takes along the flow.
+    w : array (n,) or (S, n)
+        Weights; several points take their steps one by one.
+    step_size : float or "model"
+        eta, the time a step takes along the flow; or the minimum of the joint model along the direction,
+        `min(1, g . x / (|J x|^2 + x . D x))`.
     metric : "layerwise", "joint" or "euclidean"
         Block diagonal over modules, all modules at once, or the mass alone.
+    momentum : float or Momentum, optional
+        mu of `x = G^{-1} (g + mu mass x_prev)`. An `ao.Momentum` remembers x from one step to the next; a number
+        alone has nothing to remember, and takes the first step of such a run.
+    trust : float, optional
+        Bound on the mean square change of the outputs in the output metric, in units of the energy. Where None, a
+        number as step size is not bounded, and "model" bounds classifiers by 0.3 and others by their energy; `inf`
+        for none.
     solve, tol
         How G is inverted and how exactly; see `LayerMetric`.
 
     Returns
     -------
-    array (n,)
+    array, like w
         The new weights.
 
     Raises
@@ -59,18 +92,44 @@ def step(
     Examples
     --------
     >>> w = ao.step(problem, w, 0.1)
+    >>> memory = ao.Momentum(0.5)
+    >>> w = ao.step(problem, w, "model", momentum=memory)
     """
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
-    if isinstance(step_size, bool) or not isinstance(step_size, numbers.Real) or not np.isfinite(step_size):
-        raise InputError(f"step_size must be a finite number, got {step_size!r}")
+    memory = momentum if isinstance(momentum, Momentum) else Momentum(0.0 if momentum is None else momentum)
+    check_step(step_size, memory.share, trust)
     w = problem.check_weights(w)
-    if metric == "euclidean":
+    if w.ndim > 1:
+        return _steps(problem, w, step_size, memory, metric=metric, trust=trust, solve=solve, tol=tol)
+    plain = step_size != "model" and trust is None and not memory.share
+    if metric == "euclidean" and plain:
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named
             passed = forward_pass(problem, w)
-        direction = finite_gradient(problem, passed) / problem.mass
-    else:
-        inverse = LayerMetric(problem, w, joint=metric == "joint", solve=solve, tol=tol)
-        direction = inverse.solve(inverse.gradient)
-    stepped: np.ndarray = w - float(step_size) * direction
-    return stepped
+        return w - float(step_size) * finite_gradient(problem, passed) / problem.mass
+    inverse = LayerMetric(problem, w, joint=metric == "joint", solve=solve, tol=tol)
+    taken = move(
+        inverse,
+        step_size,
+        momentum=memory.share,
+        previous=memory.direction,
+        trust=trust,
+        euclidean=metric == "euclidean",
+    )
+    memory.direction = taken.direction
+    return taken.weights
+
+
+def _steps(problem: Problem, w: np.ndarray, step_size: float | str, memory: Momentum, **options: Any) -> np.ndarray:
+    """Take a step at each of several points."""
+    if w.ndim > 2:
+        raise InputError(f"step takes weights ({problem.size},) or (S, {problem.size}), got shape {w.shape}")
+    if memory.direction is not None and memory.direction.shape != w.shape:
+        raise InputError(f"this momentum remembers {memory.direction.shape}, not the shape {w.shape} of the weights")
+    memories = [Momentum(memory.share) for _ in w]
+    for index, one in enumerate(memories):
+        one.direction = None if memory.direction is None else memory.direction[index]
+    found = [step(problem, point, step_size, momentum=one, **options) for point, one in zip(w, memories, strict=True)]
+    if memories and all(one.direction is not None for one in memories):
+        memory.direction = np.stack([one.direction for one in memories if one.direction is not None])
+    return np.stack(found) if found else w.copy()

@@ -1,7 +1,8 @@
 """CasADi's NLP solvers behind one door."""
 
 from actionopt.nlp.conic import installed_qp_solvers, solve_qp
-from actionopt.nlp.plugins import Derivatives, check_solver, installed_solvers, is_nlp_solver
+from actionopt.nlp.derivatives import Derivatives
+from actionopt.nlp.plugins import check_solver, installed_solvers, is_nlp_solver
 from actionopt.nlp.solver import NlpSolution, NlpSolver, Stages
 
 __all__ = [

@@ -14,7 +14,8 @@ import numpy as np
 
 from actionopt.errors import unknown_name
 from actionopt.nlp.plugins import explained, merged, silenced
-from actionopt.nlp.solver import ADVICE, NlpSolution
+from actionopt.nlp.solver import NlpSolution
+from actionopt.nlp.verdict import ADVICE
 
 # commercial ones, whose adaptors complain where they are not installed, and the detour over an NLP solver
 _UNSUITABLE = {"cplex", "gurobi", "mosek", "nlpsol", "xpress"}

@@ -1,11 +1,10 @@
-"""What each of CasADi's NLP plugins wants to be told: names, quiet options, tolerances, and what its errors mean."""
+"""What each of CasADi's NLP plugins wants to be told: names, quiet options, limits, and what its errors mean."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
 
@@ -41,88 +40,44 @@ def _plugins() -> list[str]:
     return sorted(name for kind, name in entries if kind == "Nlpsol" and name not in _UNSUITABLE)
 
 
-# the functions of x, p (and multipliers) that a plugin looks up before it differentiates by itself, and their outputs
-_DERIVATIVES: dict[str, dict[str, tuple[str, ...]]] = {
-    "ipopt": {"nlp_jac_g": ("g", "jacobian"), "nlp_hess_l": ("upper",)},
-    "fatrop": {"nlp_jac_g": ("g", "jacobian"), "nlp_hess_l": ("lagrangian", "hessian")},
-    "uno": {"nlp_jac_g": ("jacobian",), "nlp_hess_l": ("upper",)},
-    "sqpmethod": {"nlp_jac_fg": ("f", "gradient", "g", "jacobian"), "nlp_hess_l": ("hessian",)},
-    "qrsqp": {"nlp_jac_fg": ("f", "gradient", "g", "jacobian"), "nlp_hess_l": ("hessian",)},
-}
-
-
-@dataclass(frozen=True)
-class Derivatives:
-    """Derivatives whose structure is known, given to a solver instead of CasADi's own.
-
-    CasADi's come from one graph of the whole problem and take long to build where it is made of many like parts.
-    Plugins that are not named in `_DERIVATIVES` build their own.
-
-    Attributes
-    ----------
-    jacobian : expression (ng, nx)
-        dg/dx, in x and p.
-    hessian : expression (nx, nx)
-        Hessian of `lam_f f + lam_g^T g` in x, both triangles. Where the constraints alone decide every step (as many
-        equations as unknowns), any positive definite matrix serves.
-    lam_f, lam_g : symbols
-        Multipliers that the Hessian contains.
-    """
-
-    jacobian: Any
-    hessian: Any
-    lam_f: Any
-    lam_g: Any
-
-
-def cached_derivatives(solver: str, x: Any, f: Any, g: Any, p: Any, given: Derivatives) -> dict[str, Any]:
-    """Return the option with which a plugin takes the given derivatives, with the outputs it expects."""
-    lam_f, lam_g = given.lam_f, given.lam_g
-    expression: dict[str, Callable[[], Any]] = {
-        "f": lambda: f,
-        "g": lambda: g,
-        "gradient": lambda: ca.gradient(f, x),
-        "jacobian": lambda: given.jacobian,
-        "lagrangian": lambda: ca.gradient(lam_f * f + ca.dot(lam_g, g), x),
-        "hessian": lambda: given.hessian,
-        "upper": lambda: ca.triu(given.hessian),
-    }
-    functions = {
-        name: ca.Function(
-            name,
-            [x, p, lam_f, lam_g] if name == "nlp_hess_l" else [x, p],
-            [expression[output]() for output in outputs],
-        )
-        for name, outputs in _DERIVATIVES.get(solver, {}).items()
-    }
-    return {"cache": functions} if functions else {}
-
-
-def check_limits(tol: Any, max_iterations: Any) -> None:
-    """Raise InputError unless a tolerance is positive and finite and a limit of iterations at least one."""
+def check_limits(tol: Any, max_iterations: Any, time_limit: Any = None) -> None:
+    """Raise InputError unless a tolerance is positive and finite, a limit of iterations >= 1, and one of time > 0."""
     if not (isinstance(tol, Real) and 0.0 < float(tol) < np.inf):
         raise InputError(f"tol must be a positive number, got {tol!r}")
     if isinstance(max_iterations, bool) or not isinstance(max_iterations, (int, np.integer)) or max_iterations < 1:
         raise InputError(f"max_iterations must be a whole number >= 1, got {max_iterations!r}")
+    positive = isinstance(time_limit, Real) and not isinstance(time_limit, bool) and float(time_limit) > 0.0
+    if time_limit is not None and not positive:
+        raise InputError(f"time_limit must be a positive number of seconds, or None, got {time_limit!r}")
 
 
 def default_options(solver: str, tol: float, limit: int) -> dict[str, Any]:
     """Return quiet options with the tolerance and the limit under each solver's own names."""
     limit = int(limit)
-    ipopt = {"print_level": 0, "sb": "yes", "tol": tol, "max_iter": limit, "acceptable_iter": 0}  # no looser stop
+    # no looser stop: the tolerance holds for what is not scaled by multipliers, too
+    ipopt = {"print_level": 0, "sb": "yes", "tol": tol, "max_iter": limit, "acceptable_iter": 0}
+    ipopt |= {"dual_inf_tol": tol, "constr_viol_tol": tol, "compl_inf_tol": 0.01 * tol}  # bounds met, nearly
+    # its residual is divided by the mean multiplier, and it would take a looser one after a few iterations
+    fatrop = dict.fromkeys(("tol", "tol_acceptable", "constr_viol_tol", "compl_inf_tol"), 0.1 * tol)
     no_prints = {"print_header": False, "print_iteration": False, "print_status": False}
     own: dict[str, dict[str, Any]] = {
         "ipopt": {"ipopt": ipopt},
-        "fatrop": {"fatrop": {"print_level": 0, "tol": tol, "max_iter": limit}},
+        "fatrop": {"fatrop": {"print_level": 0, "max_iter": limit, **fatrop}},
         "sqpmethod": {**no_prints, **_QP, "tol_pr": tol, "tol_du": tol, "max_iter": limit},
         "feasiblesqpmethod": {**no_prints, **_QP, "tol_pr": tol, "tol_du": tol, "max_iter": limit},
         "qrsqp": {"tol_pr": tol, "tol_du": tol, "max_iter": limit},
         "uno": {"uno": {"logger": "SILENT", "primal_tolerance": tol, "dual_tolerance": tol, "max_iterations": limit}},
         "alpaqa": {"alpaqa": {"alm": {"tolerance": tol, "dual_tolerance": tol}}},
         # its default linear solver is not part of CasADi's own build; the dense path does without
-        "blocksqp": {"opttol": tol, "nlinfeastol": tol, "max_iter": limit, "schur": False, "hess_update": 1},
+        "blocksqp": {
+            "opttol": 0.1 * tol,
+            "nlinfeastol": 0.1 * tol,
+            "max_iter": limit,
+            "schur": False,
+            "hess_update": 1,
+        },
     }
-    common = {"print_time": False, "show_eval_warnings": False, "error_on_fail": False}
+    common = {"print_time": False, "show_eval_warnings": False, "error_on_fail": False, "calc_lam_p": False}
     return {**common, **own.get(solver, {})}
 
 

@@ -4,12 +4,17 @@
 
 with the Lagrangian `f + lam_g^T g + lam_x^T x`: a multiplier is positive at an upper bound, negative at a lower one,
 and of either sign at an equality.
+
+Solvers stop at absolute tolerances, so that they get `f / scale`, the scale being the size of the terms of the
+first-order conditions at the start; multipliers come back as those of f. A program times 1e-12 and times 1e12 is the
+same program to every solver, and "converged" means that the residuals computed here, relative to the scale, are within
+the tolerance, whatever the solver says of itself.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +22,10 @@ import casadi as ca
 import numpy as np
 
 from actionopt.errors import InputError
+from actionopt.nlp.deadline import Deadline, deadline_options
+from actionopt.nlp.derivatives import Derivatives, Program
 from actionopt.nlp.plugins import (
-    Derivatives,
     asks_for_output,
-    cached_derivatives,
     check_limits,
     check_solver,
     default_options,
@@ -28,18 +33,8 @@ from actionopt.nlp.plugins import (
     merged,
     silenced,
 )
-
-ADVICE = {
-    "converged": "first-order conditions hold to the tolerance",
-    "iteration limit": "more iterations (max_iterations=), a looser tol, or a start nearer to the answer may get there",
-    "infeasible": "the solver found no point that satisfies the constraints: check bounds and fixed ends, "
-    "or start nearer to a feasible point",
-    "not finite": "a formula gave NaN or infinity at the start or at an iterate: start elsewhere, "
-    "or keep it in range with bounds",
-    "interrupted": "this is the last iterate, from which another run can go on",
-    "stopped": "the solver could not improve further: loosen tol, scale the problem, start elsewhere, "
-    "or try another solver",
-}
+from actionopt.nlp.scale import StartScale, checked_scale
+from actionopt.nlp.verdict import ADVICE, Bounds, Course, Residuals, judge, largest
 
 
 @dataclass(frozen=True)
@@ -85,13 +80,15 @@ class NlpSolution:
     success : bool
         Whether the status is "converged".
     status : str
-        "converged", "iteration limit", "infeasible", "not finite", "interrupted" or "stopped".
+        "converged", "iteration limit", "time limit", "infeasible", "not finite", "unbounded", "ascended",
+        "interrupted" or "stopped".
     message : str
         What happened, and what to do about it.
     stats : dict
         solver, solver_status (its own words), iterations, build_time and solve_time (seconds), and the residuals
         computed here at `x`: stationarity `max |d Lagrangian / dx|`, infeasibility (largest violation) and
-        complementarity (largest multiplier times distance from its bound).
+        complementarity (largest multiplier times distance from its bound), in the program's units; `scale`, and
+        relative to it `scaled_stationarity`, `scaled_infeasibility`, `scaled_complementarity`, which `tol` bounds.
     """
 
     x: np.ndarray
@@ -116,8 +113,12 @@ class NlpSolver:
     solver : str
         Name of an installed CasADi NLP plugin.
     tol : float
-        Tolerance on the first-order conditions.
+        Tolerance on the first-order conditions, relative to their scale at the start.
     max_iterations : int
+    time_limit : float, optional
+        Seconds after which a solve ends with the status "time limit".
+    stop : callable, optional
+        Asked now and then whether to stop, by fatrop and the SQP methods.
     options : mapping, optional
         CasADi's options for the plugin, merged over the defaults; the solver's own go below its name, as in
         `{"ipopt": {"linear_solver": "mumps"}}`.
@@ -144,6 +145,8 @@ class NlpSolver:
         solver: str = "ipopt",
         tol: float = 1e-8,
         max_iterations: int = 1000,
+        time_limit: float | None = None,
+        stop: Callable[[], bool] | None = None,
         options: Mapping[str, Any] | None = None,
         equality: Any = True,
         stages: Stages | None = None,
@@ -151,21 +154,26 @@ class NlpSolver:
     ) -> None:
         began = time.perf_counter()
         check_solver(solver)
-        check_limits(tol, max_iterations)
+        check_limits(tol, max_iterations, time_limit)
         g = type(x)(0, 1) if g is None else g
         p = type(x)(0, 1) if p is None else p
+        program = Program(x, p, type(x).sym("sigma"), f, g, derivatives)
+        cache, self.deadline = program.cache(solver), Deadline(time_limit, stop)
         chosen = merged(default_options(solver, tol, max_iterations), options)
         if solver == "fatrop":
             if stages is None:
                 raise InputError("solver 'fatrop' needs the stages of an optimal-control problem: use 'ipopt' here")
             chosen = {**stages.options(np.broadcast_to(equality, (g.numel(),))), **chosen}
-        if derivatives is not None:
-            chosen = {**cached_derivatives(solver, x, f, g, p, derivatives), **chosen}
+        chosen = merged(chosen, deadline_options(solver, program, cache, self.deadline))
+        if cache:
+            chosen = {"cache": cache, **chosen}
         self.name, self.tol, self.max_iterations = solver, tol, max_iterations
         self.quiet = not asks_for_output(options or {})
+        self.scale = 1.0  # of the solve that runs: what a plugin reports of the objective is divided by it
+        self._kept = chosen  # Python's callbacks, which CasADi does not keep
         with explained(solver), silenced(self.quiet):
-            self.function = ca.nlpsol("nlp", solver, {"x": x, "f": f, "g": g, "p": p}, chosen)
-        self._residual = _residual_function(x, f, g, p)
+            self.function = ca.nlpsol("nlp", solver, program.as_casadi(), chosen)
+        self._residual, self._scale = program.residual(), StartScale(program)
         self.build_time = time.perf_counter() - began
 
     def solve(
@@ -179,108 +187,119 @@ class NlpSolver:
         ubg: Any = 0.0,
         lam_g0: Any = 0.0,
         lam_x0: Any = 0.0,
+        scale: float | None = None,
+        sizes: Any = 1.0,
     ) -> NlpSolution:
         """Solve from `x0 (nx,)`; a solver that stops early says so in the status, it does not raise.
+
+        Parameters
+        ----------
+        x0, p : arrays
+            Start and parameters.
+        lbx, ubx, lbg, ubg, lam_g0, lam_x0 : numbers or arrays
+            Bounds, and the multipliers to start from, of f as it is given.
+        scale : float, optional
+            Size of the terms of the first-order conditions, which `tol` is relative to; at the start where None, see
+            `actionopt.nlp.scale`.
+        sizes : number or array (ng,)
+            Size of what each constraint compares, which its violation is relative to.
 
         Raises
         ------
         InputError
             If the start is not finite, bounds cross, or the solver does not take an option.
         """
-        bounds = _Bounds(lbx, ubx, lbg, ubg)
+        bounds = Bounds(lbx, ubx, lbg, ubg)
         x0 = np.broadcast_to(np.asarray(x0, dtype=float), self.function.size_in("x0")[:1])
         if not np.isfinite(x0).all():
             raise InputError(f"the start must be finite, got {x0[~np.isfinite(x0)][0]} at entry {_first_bad(x0)}")
         p = np.asarray(p, dtype=float)
+        lam_g0 = np.broadcast_to(np.asarray(lam_g0, dtype=float), self.function.size_in("lam_g0")[:1])
+        start = self._at(x0, p, lam_g0)
+        scale = checked_scale(scale) if scale is not None else self._scale.at(x0, p, lam_g0, bounds.equalities)
         began = time.perf_counter()
+        if not np.isfinite(start.gradient).all():
+            return self._finished(x0, np.zeros_like(x0), lam_g0, start, scale, p, bounds, sizes, {}, 0.0)
+        self.deadline.start()
+        self.scale = scale
+        given = {"x0": x0, "p": np.append(p, 1.0 / scale), "lam_g0": lam_g0 / scale, "lam_x0": lam_x0 / scale}
         with explained(self.name), silenced(self.quiet):
-            out = self.function(x0=x0, p=p, lbx=lbx, ubx=ubx, lbg=lbg, ubg=ubg, lam_g0=lam_g0, lam_x0=lam_x0)
+            out = self.function(**given, **bounds.for_solver(self.name))
         solve_time = time.perf_counter() - began
         x, lam_x, lam_g = (out[key].full().reshape(-1) for key in ("x", "lam_x", "lam_g"))
-        residuals = self._residuals(x, p, lam_x, lam_g, bounds)
-        stats = self.function.stats()
-        status = self._status(stats, residuals)
+        ended = self.function.stats()
+        return self._finished(x, lam_x * scale, lam_g * scale, start, scale, p, bounds, sizes, ended, solve_time)
+
+    def _at(self, x: np.ndarray, p: np.ndarray, lam_g: np.ndarray) -> _Point:
+        return _Point(x, *(out.full().reshape(-1) for out in self._residual(x, p, lam_g)))
+
+    def _finished(
+        self,
+        x: np.ndarray,
+        lam_x: np.ndarray,
+        lam_g: np.ndarray,
+        start: _Point,
+        scale: float,
+        p: np.ndarray,
+        bounds: Bounds,
+        sizes: Any,
+        ended: dict[str, Any],
+        solve_time: float,
+    ) -> NlpSolution:
+        """Compute the residuals where a solver ended, and judge."""
+        end = self._at(x, p, lam_g)
+        with np.errstate(invalid="ignore"):
+            residuals = Residuals(
+                stationarity=largest(abs(end.gradient + end.pulled + lam_x)),
+                infeasibility=largest(bounds.violation(x, end.g)),
+                complementarity=largest(bounds.complementarity(x, end.g, lam_x, lam_g)),
+                scale=scale,
+                relative_infeasibility=largest(bounds.violation(x, end.g, sizes)),
+            )
+            started = largest(bounds.violation(start.x, start.g, sizes))
+        count = int(ended.get("iter_count", 0 if not ended else -1))
+        course = Course(
+            start=start.objective / scale,
+            end=end.objective / scale,
+            feasible_start=started <= self.tol,
+            words=f"{ended.get('return_status', '')} {ended.get('unified_return_status', '')}",
+            out_of_iterations=count >= self.max_iterations,
+            out_of_time=self.deadline.passed,
+        )
+        status = judge(residuals, course, self.tol)
+        after = f" after {count} iterations" if count >= 0 else ""
         return NlpSolution(
             x=x,
             lam_x=lam_x,
             lam_g=lam_g,
-            objective=float(out["f"]),
+            objective=end.objective,
             success=status == "converged",
             status=status,
-            message=self._message(status, stats, residuals),
+            message=f"{self.name}: {status}{after} ({residuals}); {ADVICE[status]}",
             stats={
                 "solver": self.name,
-                "solver_status": str(stats.get("return_status", stats.get("unified_return_status"))),
-                "iterations": int(stats.get("iter_count", -1)),
+                "solver_status": str(ended.get("return_status", ended.get("unified_return_status"))),
+                "iterations": count,
                 "build_time": self.build_time,
                 "solve_time": solve_time,
-                **residuals,
+                **residuals.stats(),
             },
         )
 
-    def _residuals(
-        self, x: np.ndarray, p: np.ndarray, lam_x: np.ndarray, lam_g: np.ndarray, bounds: _Bounds
-    ) -> dict[str, float]:
-        gradient, g = (out.full().reshape(-1) for out in self._residual(x, p, lam_g, lam_x))
-        with np.errstate(invalid="ignore"):
-            return {
-                "stationarity": _largest(abs(gradient)),
-                "infeasibility": _largest(bounds.violation(x, g)),
-                "complementarity": _largest(bounds.complementarity(x, g, lam_x, lam_g)),
-            }
-
-    def _status(self, stats: dict[str, Any], residuals: dict[str, float]) -> str:
-        own = f"{stats.get('return_status', '')} {stats.get('unified_return_status', '')}".lower()
-        if not np.isfinite(list(residuals.values())).all() or any(k in own for k in ("nan", "invalid_number")):
-            return "not finite"
-        if stats.get("success") or max(residuals.values()) <= self.tol:
-            return "converged"
-        if "user_requested" in own or "nonipopt_exception" in own:  # the latter is Ctrl-C inside ipopt
-            return "interrupted"
-        if "infeasible" in own or "no_feasible" in own:
-            return "infeasible"
-        limited = "limit" in own or "maximum" in own or stats.get("iter_count", 0) >= self.max_iterations
-        if limited:
-            return "iteration limit"
-        return "stopped" if residuals["infeasibility"] <= 1e-4 else "infeasible"
-
-    def _message(self, status: str, stats: dict[str, Any], residuals: dict[str, float]) -> str:
-        count = f" after {stats['iter_count']} iterations" if "iter_count" in stats else ""
-        figures = ", ".join(f"{name} {value:.1e}" for name, value in residuals.items())
-        return f"{self.name}: {status}{count} ({figures}); {ADVICE[status]}"
-
 
 @dataclass(frozen=True)
-class _Bounds:
-    lbx: Any
-    ubx: Any
-    lbg: Any
-    ubg: Any
+class _Point:
+    """The program at one point: df/dx, J^T lam_g, g, and f."""
 
-    def __post_init__(self) -> None:
-        for name, lower, upper in (("x", self.lbx, self.ubx), ("g", self.lbg, self.ubg)):
-            if np.any(np.asarray(lower) > np.asarray(upper)):
-                raise InputError(f"bounds on {name} cross: a lower bound lies above its upper bound")
+    x: np.ndarray
+    gradient: np.ndarray
+    pulled: np.ndarray
+    g: np.ndarray
+    value: np.ndarray
 
-    def violation(self, x: np.ndarray, g: np.ndarray) -> np.ndarray:
-        return np.concatenate([self.lbx - x, x - self.ubx, self.lbg - g, g - self.ubg])
-
-    def complementarity(self, x: np.ndarray, g: np.ndarray, lam_x: np.ndarray, lam_g: np.ndarray) -> np.ndarray:
-        """Return |multiplier| times the distance from its bound; from no bound at all that distance counts as 1."""
-        pairs = ((x, lam_x, self.lbx, self.ubx), (g, lam_g, self.lbg, self.ubg))
-        distances = [np.where(lam > 0, ub - at, at - lb) for at, lam, lb, ub in pairs]
-        multipliers = abs(np.concatenate([lam_x, lam_g]))
-        return multipliers * np.nan_to_num(np.concatenate(distances), nan=np.nan, posinf=1.0)
-
-
-def _residual_function(x: Any, f: Any, g: Any, p: Any) -> ca.Function:
-    lam_g, lam_x = type(x).sym("lam_g", g.numel()), type(x).sym("lam_x", x.numel())
-    gradient = ca.gradient(f + ca.dot(lam_g, g), x) + lam_x
-    return ca.Function("residual", [x, p, lam_g, lam_x], [gradient, g])
-
-
-def _largest(values: np.ndarray) -> float:
-    return float(max(values.max(initial=0.0), 0.0)) + 0.0 if not np.isnan(values).any() else np.nan
+    @property
+    def objective(self) -> float:
+        return float(self.value[0])
 
 
 def _first_bad(values: np.ndarray) -> int:

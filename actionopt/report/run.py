@@ -13,6 +13,7 @@ from typing import Any
 from actionopt.action.interrupts import unless_interrupted
 from actionopt.errors import InputError, SolverError
 from actionopt.loading import load_problem
+from actionopt.report.fingerprint import fingerprint, libraries
 from actionopt.report.progress import stage_bar
 from actionopt.report.stages import STAGES, Context, Options, Outcome, Stage, check_options
 from actionopt.report.workspace import Record, Workspace, key_of, open_workspace
@@ -72,7 +73,7 @@ def run_stages(
         If the problem or an option cannot be used, or the folder cannot be written to.
     """
     what = load_problem(path, **settings)
-    source = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    source = [hashlib.sha256(Path(path).read_bytes()).hexdigest(), fingerprint(what)]
     context = Context(what, options, Path(out))
     check_options(context)
     with open_workspace(out) as workspace:
@@ -88,7 +89,7 @@ def _run_all(
     stages: Sequence[Stage],
     context: Context,
     workspace: Workspace,
-    source: str,
+    source: list[str],
     settings: dict[str, Any],
     begin: Callable[[str], None],
 ) -> Run:
@@ -106,10 +107,12 @@ def _run_all(
     return Run(context, records, tuple(repeated))
 
 
-def _key(stage: Stage, source: str, settings: dict[str, Any], options: Options, keys: dict[str, str]) -> str:
-    """Digest what a stage depends on: the problem file, its options, and the stages before it."""
+def _key(stage: Stage, source: list[str], settings: dict[str, Any], options: Options, keys: dict[str, str]) -> str:
+    """Digest what a stage depends on: the system and its options, the programs, and the stages before it."""
     chosen = {name: _plain(value) for name, value in asdict(options).items() if name in stage.options}
-    return key_of(program_digest(), stage.name, source, settings, chosen, [keys[name] for name in stage.needs])
+    return key_of(
+        program_digest(), libraries(), stage.name, source, settings, chosen, [keys[name] for name in stage.needs]
+    )
 
 
 @cache

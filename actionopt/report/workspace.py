@@ -6,9 +6,12 @@ whose key and files are unchanged is not repeated. The folder is locked while a 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import math
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +24,8 @@ from actionopt.files import replacing
 
 SCHEMA, VERSION = "actionopt.run", 1
 MANIFEST, LOCK = "manifest.json", ".lock"
+STATES = ("ok", "failed", "skipped")
+MANIFEST_LIMIT = 10_000_000  # characters beyond which a manifest is none of ours
 
 
 @dataclass(frozen=True)
@@ -131,19 +136,59 @@ def write_text(path: Path, text: str) -> None:
 def _read_manifest(path: Path) -> dict[str, Record]:
     """Read the records; a manifest that is damaged or of another version counts as none."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(_read_text(path))
         if (stored["schema"], stored["version"]) != (SCHEMA, VERSION):
             return {}
-        return {name: Record(**record) for name, record in stored["stages"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {str(name): _record(entry) for name, entry in stored["stages"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def _record(entry: dict[str, Any]) -> Record:
+    """Check one entry of a manifest: it was written by a program, but anyone may have edited the folder since.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is not what `remember` writes.
+    """
+    record = Record(**entry)
+    words = all(isinstance(word, str) for word in (record.key, record.message))
+    if not words or record.state not in STATES or not isinstance(record.summary, dict):
+        raise ValueError("no record of a stage")
+    if not math.isfinite(record.seconds):
+        raise ValueError("no time")
+    for name, digest in record.files.items():
+        if not isinstance(digest, str) or Path(name).name != name:
+            raise ValueError("files of a run lie in its folder")
+    return record
+
+
+def _read_text(path: Path) -> str:
+    with os.fdopen(_open_regular(path, os.O_RDONLY), encoding="utf-8") as file:
+        return file.read(MANIFEST_LIMIT)
 
 
 def _digest_of(path: Path) -> str | None:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with os.fdopen(_open_regular(path, os.O_RDONLY), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
+
+
+def _open_regular(path: Path, flags: int) -> int:
+    """Open a file that is one: no link to elsewhere, no pipe that would wait for its other end.
+
+    Raises
+    ------
+    OSError
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "expected a regular file", str(path))
+    return descriptor
 
 
 @contextmanager
@@ -152,14 +197,16 @@ def _locked(folder: Path) -> Iterator[None]:
     import fcntl
 
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = _open_regular(folder / LOCK, os.O_RDWR | os.O_CREAT)
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EINVAL, errno.ENXIO):
+            raise InputError(f"{folder / LOCK} is no regular file: remove it, or give another --out") from error
         raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
     with os.fdopen(descriptor, "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = file.read().strip() or "another process"
+            holder = file.read(100).strip() or "another process"
             raise InputError(f"another run works in {folder} ({holder}): wait for it or give another --out") from None
         file.truncate(0)
         file.write(f"process {os.getpid()}, since {time.strftime('%H:%M:%S')}")

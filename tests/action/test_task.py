@@ -37,7 +37,7 @@ def test_options_of_the_lagrangian_hold_unless_given() -> None:
         ({"metric": "layer"}, "unknown metric 'layer'; did you mean 'layerwise'"),
         ({"start": [1.0]}, r"start must have shape \(2,\), got \(1,\)"),
         ({"start": "here"}, "start must be 2 numbers, got 'here'"),
-        ({"start": [np.nan, 1.0]}, "start must be finite"),
+        ({"start": [np.inf, 1.0]}, "start must be finite, or NaN where it is free"),
         ({"end": np.zeros(3)}, r"end must have shape \(2,\), got \(3,\)"),
         ({"end": [np.inf, 0.0]}, "end must be finite, or NaN where it is free"),
         ({"bounds": (0.0, 2.0)}, r"start must lie within the bounds, but component 1 is -1, outside \[0, 2\]"),

@@ -35,7 +35,7 @@ ISOLATED: dict[str, Callable[[], ao.Problem]] = {
 }
 
 
-STARTS = {"tanh net": (2, 1.0), "robot arm": (0, 0.3)}
+STARTS = {"tanh net": (2, 1.0), "robot arm": (0, 0.3), "B = every width": (2, 0.3)}
 
 
 @pytest.mark.parametrize("name", ISOLATED)

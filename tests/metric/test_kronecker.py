@@ -115,7 +115,7 @@ def test_the_loss_s_own_curvature_leaves_negative_eigenvalues_out() -> None:
     y = passed.states[-1]
     expected = np.einsum("bi,ij->bij", np.maximum(-np.cos(y), 0.0), np.eye(2))
     np.testing.assert_allclose(np.einsum("mbi,mbj->bij", factor, factor), expected, atol=1e-14)
-    assert KroneckerMetric(problem, w, passed=passed, factor=factor).solve(np.ones(6)).shape == (6,)
+    assert KroneckerMetric(problem, w, passed=passed, factors=[factor]).solve(np.ones(6)).shape == (6,)
 
 
 @pytest.mark.parametrize(

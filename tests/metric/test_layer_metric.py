@@ -188,13 +188,3 @@ def test_plot_draws_every_block() -> None:
     assert len(ax.lines) == 3
     assert ax.get_xlabel()
     assert ax.get_ylabel()
-
-
-def test_condition_does_not_hide_a_small_mass() -> None:
-    problem = make_problem(samples=40, mass=1e-9)
-    w = problem.initial_weights(0)
-    g = problem.gradient(w)
-    for joint in (False, True):
-        expected = np.linalg.solve(dense_metric(problem, w, joint), g)
-        for solve in ("auto", "primal", "dual"):
-            assert relative(ao.LayerMetric(problem, w, joint=joint, solve=solve).solve(g), expected) < 1e-5, solve

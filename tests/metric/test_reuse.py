@@ -108,3 +108,19 @@ def test_another_number_of_samples_starts_afresh() -> None:
     second = ao.LayerMetric(few, w, solve="dual", after=first)
     exact = np.linalg.solve(dense_metric(few, w), few.gradient(w))
     assert relative(second.solve(few.gradient(w)), exact) < 1e-9
+
+
+@pytest.mark.usefixtures("dear")
+def test_a_factorisation_of_other_data_is_dropped(factorisations: list[str]) -> None:
+    problem = make_problem(samples=12, mass=1e-4)
+    w = problem.initial_weights(0)
+    first = ao.LayerMetric(problem, w, solve="dual")
+    first.solve(first.gradient)
+    same = ao.Problem(problem.modules, problem.inputs, problem.targets, problem.loss, mass=1e-4)
+    other = ao.Problem(problem.modules, 3.0 * problem.inputs, problem.targets, problem.loss, mass=1e-4)
+    made = len(factorisations)
+    for again, taken_over in ((same, True), (other, False)):
+        metric = ao.LayerMetric(again, w, solve="dual", after=first)
+        assert all((solver.held is not None) == taken_over for solver in metric.solvers)
+        metric.solve(metric.gradient)
+        assert (len(factorisations) == made) == taken_over

@@ -96,7 +96,7 @@ def test_the_step_solves_the_linearised_control_problem(module: str, joint: bool
 @pytest.mark.parametrize(("value", "told"), [(np.nan, "nan"), (np.inf, "inf"), ("small", "small"), (True, "True")])
 def test_wrong_step_size(value: object, told: str) -> None:
     problem = make_problem()
-    with pytest.raises(ao.InputError, match=f"step_size must be a finite number, got '?{told}"):
+    with pytest.raises(ao.InputError, match=f"step_size must be a finite number or 'model', got '?{told}"):
         ao.step(problem, problem.initial_weights(0), value)  # type: ignore[arg-type]
 
 
@@ -113,3 +113,97 @@ def test_a_gradient_that_overflows_is_named() -> None:
     problem = ao.Problem(ao.Dense(1, 1, "exp"), [[1.0]], [[0.0]], ao.SquaredError())
     with pytest.raises(ao.InputError, match="the gradient is not finite at these weights"):
         ao.step(problem, np.array([400.0, 0.0]), 0.1, metric="euclidean")
+
+
+@pytest.fixture
+def two_layers(rng: np.random.Generator) -> ao.Problem:
+    modules = [ao.Dense(3, 5, "tanh"), ao.Dense(5, 2)]
+    return ao.Problem(modules, rng.standard_normal((6, 3)), rng.standard_normal((6, 2)), ao.SquaredError(), mass=0.05)
+
+
+def test_the_model_step_minimises_the_joint_model(two_layers: ao.Problem, rng: np.random.Generator) -> None:
+    problem, w = two_layers, two_layers.initial_weights(1)
+    metric, joint = ao.LayerMetric(problem, w), ao.LayerMetric(problem, w, joint=True).dense()
+    x, d = metric.solve(metric.gradient), rng.standard_normal(problem.size)
+    np.testing.assert_allclose(metric.curvature(d), d @ joint @ d, rtol=1e-12)
+    np.testing.assert_allclose(metric.change(d), d @ joint @ d - d @ (problem.mass * d), rtol=1e-12)
+    expected = (metric.gradient @ x) / (x @ joint @ x)
+    assert 0.0 < expected < 1.0
+    np.testing.assert_allclose(ao.step(problem, w, "model", trust=np.inf), w - expected * x, rtol=1e-12)
+    joint_x = ao.LayerMetric(problem, w, joint=True).solve(metric.gradient)
+    np.testing.assert_allclose(ao.step(problem, w, "model", metric="joint", trust=np.inf), w - joint_x, rtol=1e-10)
+
+
+def test_trust_bounds_the_change_of_outputs(two_layers: ao.Problem) -> None:
+    problem, w = two_layers, two_layers.initial_weights(1)
+    metric = ao.LayerMetric(problem, w)
+    for step_size in ("model", 0.9):
+        moved = w - ao.step(problem, w, step_size, trust=1e-3)
+        np.testing.assert_allclose(metric.change(moved), 1e-3, rtol=1e-10)
+    free = w - ao.step(problem, w, 0.9, trust=np.inf)
+    np.testing.assert_allclose(free, 0.9 * metric.solve(metric.gradient), rtol=1e-10)
+
+
+def test_momentum_is_one_line(two_layers: ao.Problem) -> None:
+    problem, w = two_layers, two_layers.initial_weights(1)
+    memory, previous = ao.Momentum(0.6), np.zeros(problem.size)
+    for _ in range(3):
+        metric = ao.LayerMetric(problem, w)
+        previous = metric.solve(metric.gradient + 0.6 * problem.mass * previous)
+        expected = w - 0.05 * previous
+        w = ao.step(problem, w, 0.05, momentum=memory)
+        np.testing.assert_allclose(w, expected, rtol=1e-12)
+        np.testing.assert_allclose(memory.direction, previous, rtol=1e-10)
+    first = two_layers.initial_weights(1)
+    np.testing.assert_array_equal(ao.step(problem, first, 0.1, momentum=0.6), ao.step(problem, first, 0.1))
+
+
+def test_momentum_uphill_is_given_up(two_layers: ao.Problem) -> None:
+    problem, w = two_layers, two_layers.initial_weights(1)
+    memory = ao.Momentum(0.9)
+    memory.direction = -1e3 * problem.gradient(w)
+    np.testing.assert_allclose(ao.step(problem, w, 0.1, momentum=memory), ao.step(problem, w, 0.1), rtol=1e-12)
+
+
+def test_several_points_step_one_by_one(two_layers: ao.Problem, rng: np.random.Generator) -> None:
+    problem = two_layers
+    points, memory = rng.standard_normal((3, problem.size)), ao.Momentum(0.5)
+    for _ in range(2):
+        before, remembered = points, memory.direction
+        points = ao.step(problem, points, "model", momentum=memory)
+        one = ao.Momentum(0.5)
+        one.direction = None if remembered is None else remembered[1]
+        np.testing.assert_array_equal(points[1], ao.step(problem, before[1], "model", momentum=one))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e4])
+@pytest.mark.parametrize("loss", ["squared", "classes"])
+def test_a_model_step_does_not_depend_on_units(scale: float, loss: str, rng: np.random.Generator) -> None:
+    """Loss and mass times c: the same step, trust and momentum included."""
+    x, targets = rng.standard_normal((5, 3)), rng.standard_normal((5, 4)) if loss == "squared" else np.arange(5) % 4
+
+    def trained(c: float) -> np.ndarray:
+        kind = ao.SquaredError() if loss == "squared" else ao.SoftmaxCrossEntropy()
+        problem = ao.Problem([ao.Cost(ao.Dense(3, 4)(ao.Input(x)), kind, targets, weight=c)], mass=0.1 * c)
+        w, memory = 5.0 * problem.initial_weights(0), ao.Momentum(0.9)
+        for _ in range(4):
+            w = ao.step(problem, w, "model", momentum=memory)
+        return w
+
+    np.testing.assert_allclose(trained(scale), trained(1.0), rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"momentum": 1.0}, r"momentum must be a number in \[0, 1\), got 1.0"),
+        ({"momentum": True}, "momentum must be a number"),
+        ({"trust": 0.0}, "trust must be a positive number"),
+        ({"trust": "wide"}, "trust must be a positive number"),
+    ],
+)
+def test_wrong_options_of_a_step(two_layers: ao.Problem, options: dict, message: str) -> None:
+    with pytest.raises(ao.InputError, match=message):
+        ao.step(two_layers, two_layers.initial_weights(), "model", **options)
+    with pytest.raises(ao.InputError, match="step_size must be a finite number or 'model', got 'models'"):
+        ao.step(two_layers, two_layers.initial_weights(), "models")

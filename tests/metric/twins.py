@@ -12,35 +12,39 @@ from actionopt.ops import NUMPY, DualOps
 from tests.modules.cases import CASES
 
 
-def output_jacobian(problem: ao.Problem, w: np.ndarray) -> np.ndarray:
-    """Return dy/dw of each sample, `(B, d, n)`, by pushing every unit vector through the chain."""
+def output_jacobian(problem: ao.Problem, w: np.ndarray, cost: int = 0) -> np.ndarray:
+    """Return dz/dw of each sample at a cost's node, `(B, d, n)`, by pushing every unit vector through the network."""
     duals = DualOps(NUMPY)
     weights = problem.network.split(duals, duals.dual(w, np.eye(problem.size)))
-    outputs = problem.network.forward(duals, weights)[-1]
+    outputs = problem.network.forward(duals, weights)[problem.costs[cost].node]
     return np.broadcast_to(outputs.tangent, (problem.size, *outputs.value.shape)).transpose(1, 2, 0)
 
 
-def dense_output_metric(problem: ao.Problem, w: np.ndarray) -> np.ndarray:
-    """Return g_o of each sample, `(B, d, d)`."""
-    y = problem.outputs(w)
+def dense_output_metric(problem: ao.Problem, w: np.ndarray, cost: int = 0) -> np.ndarray:
+    """Return `weight g_o` of each sample, `(B, d, d)`."""
+    term, targets = problem.costs[cost], problem.network.targets[cost]
+    y = problem.network.forward(NUMPY, problem.network.split(NUMPY, w))[term.node]
     samples, d = y.shape
     if problem.output_metric is None:
         return np.zeros((samples, d, d))
     if callable(problem.output_metric):
         factors = [np.atleast_2d(problem.output_metric(row)) for row in y]
-        return np.stack([factor.T @ factor for factor in factors])
+        return term.weight * np.stack([factor.T @ factor for factor in factors])
     if problem.output_metric == "euclidean":
-        return np.stack([np.eye(d)] * samples)
-    columns = [problem.loss.curvature(NUMPY, y, problem.target_array, one + 0.0 * y) for one in np.eye(d)]
-    return np.stack(columns, axis=-1)
+        return term.weight * np.stack([np.eye(d)] * samples)
+    columns = [term.loss.curvature(NUMPY, y, targets, one + 0.0 * y) for one in np.eye(d)]
+    return term.weight * np.stack(columns, axis=-1)
 
 
 def dense_metric(problem: ao.Problem, w: np.ndarray, joint: bool = False) -> np.ndarray:
-    """Return `G = D + 1/B sum_b J_b^T g_o J_b`, with the blocks between modules left out unless joint."""
-    jacobian = output_jacobian(problem, w)
-    pulled = np.einsum("bin,bij,bjk->nk", jacobian, dense_output_metric(problem, w), jacobian) / problem.samples
+    """Return `G = D + sum_j weight_j/B sum_b J_jb^T g_o J_jb`, with the blocks between groups left out unless joint."""
+    pulled = np.zeros((problem.size, problem.size))
+    for cost in range(len(problem.costs)):
+        jacobian = output_jacobian(problem, w, cost)
+        pulled += np.einsum("bin,bij,bjk->nk", jacobian, dense_output_metric(problem, w, cost), jacobian)
+    pulled /= problem.samples
     if not joint:
-        owner = np.repeat(np.arange(len(problem.modules)), [module.weight_size for module in problem.modules])
+        owner = np.repeat(np.arange(len(problem.groups)), [group.size for group in problem.groups])
         pulled[owner[:, None] != owner] = 0.0
     return pulled + np.diag(problem.mass)
 

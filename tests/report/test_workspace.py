@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import actionopt as ao
-from actionopt.report.workspace import MANIFEST, Workspace, key_of, open_workspace, write_text
+from actionopt.report.workspace import LOCK, MANIFEST, Workspace, key_of, open_workspace, write_text
 
 
 def remember(workspace: Workspace, stage: str, key: str, files: tuple[str, ...] = ()) -> None:
@@ -113,3 +113,68 @@ def test_full_disk_leaves_earlier_results_whole(tmp_path: Path, monkeypatch: pyt
 def test_keys_tell_values_apart() -> None:
     assert key_of("flow", {"a": 1.0, "b": None}) == key_of("flow", {"b": None, "a": 1.0})
     assert len({key_of(x) for x in (1, 1.5, "1", [1], None, {"a": 1})}) == 6
+
+
+def entry(**changed: Any) -> dict[str, Any]:
+    made = {"key": "k", "state": "ok", "message": "fine", "seconds": 0.1, "summary": {}, "files": {}}
+    return {**made, **changed}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"state": "<script>"},
+        {"state": 3},
+        {"message": ["fine"]},
+        {"seconds": float("nan")},
+        {"seconds": "0.1"},
+        {"summary": []},
+        {"files": {"../outside.txt": "0" * 64}},
+        {"files": {"/etc/passwd": "0" * 64}},
+        {"files": {"a.txt": 5}},
+        {"more": 1},
+    ],
+)
+def test_a_manifest_that_someone_edited_counts_as_none(tmp_path: Path, changed: dict[str, Any]) -> None:
+    stored = {"schema": "actionopt.run", "version": 1, "stages": {"flow": entry(**changed)}}
+    (tmp_path / MANIFEST).write_text(json.dumps(stored))
+    assert Workspace(tmp_path).records == {}
+    stored["stages"] = {"flow": entry()}
+    (tmp_path / MANIFEST).write_text(json.dumps(stored))
+    assert set(Workspace(tmp_path).records) == {"flow"}
+
+
+def test_a_manifest_without_end_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text("[" * 200_000)
+    assert Workspace(tmp_path).records == {}
+
+
+def test_lock_is_never_written_through_a_link(tmp_path: Path) -> None:
+    target = tmp_path / "precious.txt"
+    target.write_text("precious")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / LOCK).symlink_to(target)
+    with pytest.raises(ao.InputError, match=r"\.lock is no regular file: remove it"), open_workspace(folder):
+        pass
+    assert target.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", [LOCK, MANIFEST])
+def test_a_pipe_in_the_folder_does_not_hang(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    if name == LOCK:
+        with pytest.raises(ao.InputError, match="no regular file"), open_workspace(tmp_path):
+            pass
+    else:
+        assert Workspace(tmp_path).records == {}
+
+
+def test_a_result_that_became_a_link_counts_as_changed(tmp_path: Path) -> None:
+    with open_workspace(tmp_path / "run") as workspace:
+        write_text(workspace.path("a.txt"), "data")
+        remember(workspace, "flow", "key", ("a.txt",))
+        (tmp_path / "copy.txt").write_text("data")
+        workspace.path("a.txt").unlink()
+        workspace.path("a.txt").symlink_to(tmp_path / "copy.txt")
+        assert workspace.finished("flow", "key") is None

@@ -23,15 +23,15 @@ class Density(ABC):
     block: int
 
     @abstractmethod
-    def expand(self, w: np.ndarray, v: np.ndarray) -> Expansion:
-        """Expand l about the stages `w, v (M, n)`, all together."""
+    def expand(self, w: np.ndarray, v: np.ndarray, t: np.ndarray | None = None) -> Expansion:
+        """Expand l about the stages `w, v (M, n)`, all together; `t (M,)` are their times, where l depends on them."""
 
-    def expand_blocks(self, w: np.ndarray, v: np.ndarray) -> Expansion:
-        """Expand l about the stages `w, v (M, n)`, block by block."""
+    def expand_blocks(self, w: np.ndarray, v: np.ndarray, t: np.ndarray | None = None) -> Expansion:
+        """Expand l about the stages `w, v (M, n)` at times `t (M,)`, block by block."""
         if len(w) <= self.block:
-            return self.expand(w, v)
+            return self.expand(w, v, t)
         cuts = [slice(i, i + self.block) for i in range(0, len(w), self.block)]
-        return Blocks([self.expand(w[cut], v[cut]) for cut in cuts], cuts)
+        return Blocks([self.expand(w[cut], v[cut], None if t is None else t[cut]) for cut in cuts], cuts)
 
 
 class Expansion(ABC):
@@ -65,6 +65,14 @@ class Expansion(ABC):
     @abstractmethod
     def mass_solve(self, c: np.ndarray) -> np.ndarray:
         """Apply the inverse of `l_vv` (the metric G for a gradient flow) to `c (M, n)`, or of a model of it."""
+
+    def term_sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Sizes `(M, n)` of what force and momentum are sums of: the part that is linear in v, and the rest.
+
+        Along a flow the sums vanish and their terms do not.
+        """
+        force, momentum = self.product(np.zeros_like(self.v), self.v)
+        return abs(force) + abs(self.force - force), abs(momentum) + abs(self.momentum - momentum)
 
     @cached_property
     def hamiltonian(self) -> np.ndarray:
@@ -107,6 +115,10 @@ class Blocks(Expansion):
         ]
         force, momentum = zip(*pairs, strict=True)
         return np.concatenate(force, axis=-2), np.concatenate(momentum, axis=-2)
+
+    def term_sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        force, momentum = zip(*[part.term_sizes() for part in self.parts], strict=True)
+        return np.concatenate(force), np.concatenate(momentum)
 
     def mass_solve(self, c: np.ndarray) -> np.ndarray:
         return np.concatenate(

@@ -33,14 +33,18 @@ class LagrangianDensity(Density):
         self.block = 100_000
         self.metric = what.metric if isinstance(what, Drift) else None
         n = self.size
-        self.w, self.v = ca.SX.sym("w", n), ca.SX.sym("v", n)
+        self.w, self.v, self.t = ca.SX.sym("w", n), ca.SX.sym("v", n), ca.SX.sym("t")
         self.expression = (
-            stage_value(what, self.w, self.v) if isinstance(what, Lagrangian) else _constant_flow(what, self.w, self.v)
+            stage_value(what, self.w, self.v, self.t)
+            if isinstance(what, Lagrangian)
+            else _constant_flow(what, self.w, self.v)
         )
         self._maps: dict[tuple[str, int], ca.Function] = {}
 
-    def expand(self, w: np.ndarray, v: np.ndarray) -> Expansion:
-        return LagrangianExpansion(self, w, v)
+    def expand(self, w: np.ndarray, v: np.ndarray, t: np.ndarray | None = None) -> Expansion:
+        if t is None and ca.depends_on(self.expression, self.t):
+            raise InputError(f"{self.name}: the Lagrangian depends on time, and no times were given")
+        return LagrangianExpansion(self, w, v, np.zeros(len(w)) if t is None else t)
 
     @property
     def has_hessian(self) -> bool:
@@ -54,7 +58,7 @@ class LagrangianDensity(Density):
     @cached_property
     def functions(self) -> dict[str, ca.Function]:
         """Functions of one stage: value, slopes `(2n,)`, Hessian `(2n, 2n)`, Hessian product, `l_vv`."""
-        both, inputs = ca.vertcat(self.w, self.v), [self.w, self.v]
+        both, inputs = ca.vertcat(self.w, self.v), [self.w, self.v, self.t]
         move = ca.SX.sym("move", 2 * self.size)
         product = ca.jtimes(self._slopes, both, move)
         mass = ca.hessian(self.expression, self.v)[0]
@@ -81,12 +85,13 @@ class LagrangianDensity(Density):
 
 
 class LagrangianExpansion(Expansion):
-    """Expansion about stages `w, v (M, n)`."""
+    """Expansion about stages `w, v (M, n)` at the times `t (M,)`."""
 
-    def __init__(self, density: LagrangianDensity, w: np.ndarray, v: np.ndarray) -> None:
+    def __init__(self, density: LagrangianDensity, w: np.ndarray, v: np.ndarray, t: np.ndarray) -> None:
         self.density = density
         self.w, self.v = w, v
-        value, self._slopes = density.call("value", w, v)
+        self._at = w, v, t[:, None]
+        value, self._slopes = density.call("value", *self._at)
         self.value = value[:, 0, 0]
 
     @property
@@ -100,14 +105,14 @@ class LagrangianExpansion(Expansion):
     @cached_property
     def hessian(self) -> np.ndarray:
         """Hessian of l in (w, v), `(M, 2n, 2n)`."""
-        return self.density.call("hessian", self.w, self.v)[0]
+        return self.density.call("hessian", *self._at)[0]
 
     def product(self, dw: np.ndarray, dv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n, move = self.density.size, np.concatenate([dw, dv], axis=-1)
         if self.density.has_hessian:
             out = np.einsum("mij,mj->mi", self.hessian, move)
         else:
-            out = self.density.call("product", self.w, self.v, move)[0][..., 0]
+            out = self.density.call("product", *self._at, move)[0][..., 0]
         return out[:, :n], out[:, n:]
 
     @cached_property
@@ -122,7 +127,7 @@ class LagrangianExpansion(Expansion):
         n = self.density.size
         if (metric := self.density.metric) is not None:
             return np.broadcast_to(np.diag(metric) if metric.ndim == 1 else metric, (len(self.w), n, n))
-        mass = self.density.call("mass", self.w, self.v)[0]
+        mass = self.density.call("mass", *self._at)[0]
         smallest = np.linalg.eigvalsh(mass)[:, 0]
         if not smallest.min() > 0:
             stage = int(smallest.argmin())

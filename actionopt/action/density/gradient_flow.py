@@ -36,7 +36,7 @@ class GradientFlowDensity(Density):
         tangents = 1 if self.model.constant or metric == "joint" else len(problem.groups)
         self.block = max(8, BLOCK_NUMBERS // (problem.samples * width * tangents))
 
-    def expand(self, w: np.ndarray, v: np.ndarray) -> Expansion:
+    def expand(self, w: np.ndarray, v: np.ndarray, t: np.ndarray | None = None) -> Expansion:
         return GradientFlowExpansion(self.model, w, v)
 
 
@@ -72,6 +72,10 @@ class GradientFlowExpansion(Expansion):
         if self.model.constant:
             return self.model.pulled(NUMPY, self.w, self.gap)[0]
         return _difference(self.model.pulled(NUMPY, self.w, np.stack([self.v, self.flow_velocity]))[0])
+
+    def term_sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The momentum's terms are `G v` and g; the force is not taken apart."""
+        return abs(self.force), abs(self._momentum - self.gradient) + abs(self.gradient)
 
     def product(self, dw: np.ndarray, dv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         force, momentum = self._changes(dw, dv)

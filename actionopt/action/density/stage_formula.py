@@ -12,18 +12,18 @@ from actionopt.errors import InputError
 from actionopt.ops import CASADI
 
 
-def stage_value(what: Lagrangian, w: ca.SX, v: ca.SX) -> ca.SX:
-    """Evaluate a Lagrangian at the columns w and v; raise InputError unless it gives one number."""
-    value = stage_formula(f"{what.name}: the Lagrangian", what.value, w, v)
+def stage_value(what: Lagrangian, w: ca.SX, v: ca.SX, t: ca.SX) -> ca.SX:
+    """Evaluate a Lagrangian at the columns w and v at time t; raise InputError unless it gives one number."""
+    value = stage_formula(f"{what.name}: the Lagrangian", what.value, w.T, v.T, t)
     if value.numel() != 1:
         raise InputError(f"{what.name}: the Lagrangian must be one number, got shape {value.shape}")
     return value
 
 
-def stage_formula(what: str, formula: Callable[..., Any], w: ca.SX, v: ca.SX) -> ca.SX:
-    """Evaluate `formula(ops, w, v)` of one stage; w and v are columns here, rows there."""
+def stage_formula(what: str, formula: Callable[..., Any], *rows: ca.SX) -> ca.SX:
+    """Evaluate `formula(ops, ...)` of one stage on rows."""
     try:
-        return ca.SX(formula(CASADI, w.T, v.T))
+        return ca.SX(formula(CASADI, *rows))
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise InputError(

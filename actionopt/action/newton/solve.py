@@ -15,7 +15,7 @@ from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.newton.assembled import AssembledHessian
 from actionopt.action.newton.time_laplacian import TimeLaplacian
 from actionopt.action.newton.trust_region import Preconditioner, newton
-from actionopt.action.task import STATIONARY, ActionSolution, ActionTask
+from actionopt.action.task import STATIONARY, ActionSolution, ActionTask, Limits, relative
 from actionopt.errors import InputError
 from actionopt.problem import Problem
 
@@ -23,57 +23,78 @@ SMALL = 12  # coordinates up to which the assembled Hessian preconditions, measu
 FEW_TERMS = 256  # samples times coordinates up to which a problem's gradient flow is written as one scalar graph
 
 
-def solve_newton(
-    task: ActionTask, points: np.ndarray, tol: float, max_iterations: int, tick: Callable[..., None]
-) -> ActionSolution:
-    """Minimise from `points (K, n)` until the largest entry of the gradient is below `tol`; `tick` reports progress."""
-    began = time.perf_counter()
-    density = make_density(task, small=True)
-    action = DiscreteAction(density, task)
-    with np.errstate(all="ignore"):
-        check_guess(action.at(points))
-    precondition = _preconditioner(action)
-    built = time.perf_counter()
-    with np.errstate(all="ignore"):
-        result = newton(
-            action,
-            points,
-            precondition,
-            tol=tol,
-            max_iterations=max_iterations,
-            report=lambda _, point: tick(f"S = {point.value:.6g}, |dS| = {point.gradient_norm:.1e}"),
-        )
-    message = {
-        "converged": f"the action is stationary; {STATIONARY}",
-        "iteration limit": f"not stationary after {result.iterations} iterations. Continue from this trajectory "
-        "(guess=), take more steps, or approach the horizon by continuation",
-        "stalled": "no step lowers the action further, as happens at the limit of rounding or from a poor guess. "
-        "Loosen tol, take more steps, or start from another guess",
-        "interrupted": "interrupted; this is the last trajectory. Continue from it with guess=",
-    }[result.status]
-    stats = {
-        "iterations": result.iterations,
-        "products": result.products,
-        "gradient_norm": result.point.gradient_norm,
-        "build_time": built - began,
-        "solve_time": time.perf_counter() - built,
-    }
-    return ActionSolution(result.point.points, result.status == "converged", result.status, message, stats)
+class NewtonSolver:
+    """Newton's method on the whole trajectory; no constraints."""
+
+    name = "newton"
+
+    def solve(
+        self, action: DiscreteAction, points: np.ndarray, limits: Limits, tick: Callable[..., None]
+    ) -> ActionSolution:
+        """Minimise from `points (K, n)`; `tick` reports progress."""
+        began = time.perf_counter()
+        if _is_scalar_flow(action.task):
+            action = DiscreteAction(LagrangianDensity(action.task.what), action.task)
+        with np.errstate(all="ignore"):
+            check_guess(action.at(points))
+            precondition = _preconditioner(action)
+            built = time.perf_counter()
+            result = newton(
+                action,
+                points,
+                precondition,
+                tol=limits.tol,
+                max_iterations=limits.max_iterations,
+                report=lambda _, point: tick(f"S = {point.value:.6g}, |dS| = {point.gradient_norm:.1e}"),
+            )
+        norm = result.point.gradient_norm
+        stats = {
+            "iterations": result.iterations,
+            "products": result.products,
+            "gradient_norm": norm,
+            "scale": result.scale,
+            "residual": relative(norm, result.scale),
+            "build_time": built - began,
+            "solve_time": time.perf_counter() - built,
+        }
+        return ActionSolution(result.point.points, result.status, _MESSAGES[result.status].format(**stats), stats)
 
 
-def make_density(task: ActionTask, *, small: bool = False) -> Density:
-    """Return the density of a task's system; `small` allows the scalar graph of a problem's flow."""
-    if isinstance(task.what, Lagrangian) or (small and _is_scalar_flow(task)):
-        return LagrangianDensity(task.what)
-    return GradientFlowDensity(task.what, task.metric)
+_MESSAGES = {
+    "converged": f"the action is stationary; {STATIONARY}",
+    "iteration limit": "not stationary after {iterations} iterations. Continue from this trajectory (guess=), take "
+    "more steps, or approach the horizon by continuation",
+    "stalled": "no step lowers the action further, as happens at the limit of rounding or from a poor guess. Loosen "
+    "tol, take more steps, or start from another guess",
+    "unbounded": "the action falls without bound: it has no minimum between these ends over this horizon. Take a "
+    "shorter horizon, or bounds",
+    "interrupted": "interrupted; this is the last trajectory. Continue from it with guess=",
+}
+
+
+def make_density(task: ActionTask) -> Density:
+    """Return the density of a task's system."""
+    return (
+        LagrangianDensity(task.what)
+        if isinstance(task.what, Lagrangian)
+        else GradientFlowDensity(task.what, task.metric)
+    )
 
 
 def _is_scalar_flow(task: ActionTask) -> bool:
     """Whether a problem's flow is small enough, in a constant metric, to be written as one scalar graph."""
     problem = task.what
-    assert isinstance(problem, Problem)
+    if not isinstance(problem, Problem):
+        return False
     constant = task.metric == "euclidean" or problem.output_metric is None
     return constant and problem.size <= SMALL and problem.samples * problem.size <= FEW_TERMS
+
+
+def takes_free_start(task: ActionTask) -> bool:
+    """Whether the start is fixed, or the assembled Hessian preconditions, which does without."""
+    return not np.isnan(task.start).any() or (
+        task.size <= SMALL and (isinstance(task.what, Lagrangian) or _is_scalar_flow(task))
+    )
 
 
 def _preconditioner(action: DiscreteAction) -> Preconditioner:

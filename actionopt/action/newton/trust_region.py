@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actionopt.action.discrete import ActionPoint, DiscreteAction
+from actionopt.action.discrete import REST, RESTING, ActionPoint, DiscreteAction
 from actionopt.newton.krylov import krylov_path
 
 Preconditioner = Callable[[ActionPoint, np.ndarray], np.ndarray]
 _ROUNDING = 10 * np.finfo(float).eps
+UNBOUNDED = 1e10  # an action below minus this many times what it was a sum of at the guess has no minimum
 
 
 @dataclass
@@ -23,15 +24,18 @@ class NewtonResult:
     point : ActionPoint
         The best trajectory.
     status : str
-        "converged", "iteration limit", "stalled" or "interrupted".
+        "converged", "iteration limit", "stalled", "unbounded" or "interrupted".
     iterations, products : int
         Newton steps and Hessian products.
+    scale : float
+        Size of the terms of the gradient, which `tol` is relative to.
     """
 
     point: ActionPoint
     status: str
     iterations: int
     products: int
+    scale: float
 
 
 def newton(
@@ -52,7 +56,7 @@ def newton(
     precondition : callable
         `precondition(point, residual) -> (K, n)`, symmetric positive definite on the free entries.
     tol : float
-        Largest entry of the gradient at which to stop.
+        Largest entry of the gradient at which to stop, relative to the size of its terms at the guess.
     max_iterations : int
     report : callable, optional
         Called with the iteration and the point after every step.
@@ -63,6 +67,7 @@ def newton(
         Ctrl-C ends the iteration and keeps the last accepted point.
     """
     point = action.at(guess)
+    scale, floor = point.terms(), -UNBOUNDED * point.magnitude
     # the step that the preconditioner alone would take sets the first scale
     radius = 10.0 * np.sqrt(_dot(point.gradient, precondition(point, point.gradient)))
     products, iteration = 0, 0
@@ -71,38 +76,46 @@ def newton(
         for iteration in range(max_iterations + 1):
             if report is not None:
                 report(iteration, point)
-            if point.gradient_norm <= tol:
-                status = "converged"
+            if point.gradient_norm <= tol * scale:
+                # a guess far off may not loosen what is asked of the answer
+                terms = max(point.terms(), REST * scale)
+                if point.gradient_norm <= tol * terms:
+                    status, scale = "converged", terms
+                    break
+                scale = terms
+            if point.value < floor:
+                status = "unbounded"
                 break
             if iteration == max_iterations:
                 break
-            accepted, radius, spent = _trust_region_step(action, point, precondition, radius, tol)
+            accepted, radius, spent = _trust_region_step(action, point, precondition, radius, tol, scale)
             products += spent
             if accepted is None:
-                status = "stalled"
+                scale = max(scale, point.terms(), RESTING * point.resting_terms())
+                status = "converged" if point.gradient_norm <= tol * scale else "stalled"
                 break
             point = accepted
     except KeyboardInterrupt:
         status = "interrupted"
-    return NewtonResult(point, status, iteration, products)
+    return NewtonResult(point, status, iteration, products, scale)
 
 
 def _trust_region_step(
-    action: DiscreteAction, point: ActionPoint, precondition: Preconditioner, radius: float, tol: float
+    action: DiscreteAction, point: ActionPoint, precondition: Preconditioner, radius: float, tol: float, scale: float
 ) -> tuple[ActionPoint | None, float, int]:
     """Follow one Krylov path, shortened until its end lowers the action; None where no length does."""
-    forcing = min(0.1, np.sqrt(point.gradient_norm)) * point.gradient_norm
+    forcing = min(0.1, np.sqrt(point.gradient_norm / scale)) * point.gradient_norm
     path = krylov_path(
         point.gradient,
         point.product,
         lambda residual: precondition(point, residual),
         radius=radius,
-        tol=max(forcing, 0.2 * tol),
+        tol=max(forcing, 0.2 * tol * scale),
     )
     for _ in range(30):
         step = path.within(radius)
         trial = action.at(point.points + step.direction)
-        noise = _ROUNDING * max(abs(point.value), 1.0e-300)
+        noise = _ROUNDING * max(point.magnitude, 1.0e-300)
         finite = np.isfinite(trial.value) and np.isfinite(trial.gradient_norm)
         if finite and step.decrease <= noise:
             # the action cannot tell the two apart: the gradient decides

@@ -34,18 +34,19 @@ class FlowStage:
         What else is unknown: `u (n,)` unless the metric is constant; then, where lifted, the states z_1 .. z_L and the
         adjoints lam_1 .. lam_L of every sample, sample after sample, with `lam = dE/dz` as in `actionopt.adjoints`.
     density : SX
-        `l(w, v)`.
+        `l(w, v)`, divided by the scale, as are loss, mass and adjoints: all of them grow with the loss's unit.
     equalities : list of SX
         `G u + g` `(n,)` unless the metric is constant; where lifted `f(z_{a-1}, w_a) - z_a` and
         `A_{a+1}^T lam_{a+1} - lam_a` (at the output `loss'/B - lam_L`), sample after sample.
     """
 
-    def __init__(self, problem: Problem, metric: str, lifted: bool) -> None:
+    def __init__(self, problem: Problem, metric: str, lifted: bool, scale: float = 1.0) -> None:
         problem.network.check_chain("a lifted or CasADi action")
         self.problem, self.joint = problem, metric == "joint"
+        self.mass, self.decay = problem.mass / scale, problem.weight_decay / scale
         self.constant = metric == "euclidean" or problem.output_metric is None
         self.layers = [_Layer(module) for module in problem.modules]
-        self.loss_gradient, self.output_metric = _output_functions(problem)
+        self.loss_gradient, self.output_metric = _output_functions(problem, scale)
         n = problem.size
         self.w, self.v = ca.SX.sym("w", n), ca.SX.sym("v", n)
         u = ca.SX.sym("u", 0 if self.constant else n)
@@ -55,8 +56,8 @@ class FlowStage:
         self.extra = ca.vertcat(u, *[sample.unknowns for sample in samples])
         if self.constant:
             self.equalities = [sample.equations for sample in samples] if lifted else []
-            gap = self.v + self.gradient / problem.mass
-            self.density = 0.5 * ca.dot(gap * problem.mass, gap)
+            gap = self.v + self.gradient / self.mass
+            self.density = 0.5 * ca.dot(gap * self.mass, gap)
             return
         flow = self._metric_product(samples, u)[0]
         self.density = 0.5 * self._metric_product(samples, self.v - u)[1]
@@ -94,7 +95,7 @@ class FlowStage:
 
     def _gradient(self, samples: list[_Sample]) -> ca.SX:
         """`g = sum_b B_b^T lam_b + weight_decay w`."""
-        total = self.problem.weight_decay * self.w
+        total = self.decay * self.w
         for sample in samples:
             parts = zip(self.layers, sample.before, self.weights, sample.adjoints, strict=True)
             total += ca.vertcat(*[layer.pull(z, w, lam)[1] for layer, z, w, lam in parts])
@@ -103,7 +104,7 @@ class FlowStage:
     def _metric_product(self, samples: list[_Sample], x: ca.SX) -> tuple[ca.SX, ca.SX]:
         """`G x` and `x . G x`, the mean over samples of tangents pushed forward and pulled back."""
         moves = [x[piece] for piece in self.problem.slices]
-        product, square = x * self.problem.mass, ca.dot(x * self.problem.mass, x)
+        product, square = x * self.mass, ca.dot(x * self.mass, x)
         for sample in samples:
             pulled, squared = self._pushed_and_pulled(sample, moves)
             product += pulled / self.problem.samples
@@ -167,8 +168,8 @@ class _Layer:
         self.pull = ca.Function("pull", [z, w, adjoint], pulled)
 
 
-def _output_functions(problem: Problem) -> tuple[ca.Function, ca.Function]:
-    """Functions of one sample: the loss's gradient `(y, target)`, the output metric times a vector `(y, target, x)`."""
+def _output_functions(problem: Problem, scale: float) -> tuple[ca.Function, ca.Function]:
+    """Functions of one sample, over the scale: the loss's gradient `(y, target)`, the output metric times x."""
     y = ca.SX.sym("y", problem.modules[-1].out_size)
     x = ca.SX.sym("x", y.numel())
     target = ca.SX.sym("target", problem.target_array.shape[1])
@@ -179,18 +180,19 @@ def _output_functions(problem: Problem) -> tuple[ca.Function, ca.Function]:
     else:
         product = output_product(problem, 0, CASADI, y.T, target.T, x.T).T
     return (
-        ca.Function("loss_gradient", [y, target], [ca.densify(gradient)]),
-        ca.Function("output_metric", [y, target, x], [ca.densify(product)]),
+        ca.Function("loss_gradient", [y, target], [ca.densify(gradient / scale)]),
+        ca.Function("output_metric", [y, target, x], [ca.densify(product / scale)]),
     )
 
 
-def extra_values(problem: Problem, metric: str, w: np.ndarray, lifted: bool) -> np.ndarray:
+def extra_values(problem: Problem, metric: str, w: np.ndarray, lifted: bool, scale: float = 1.0) -> np.ndarray:
     """Values `(M, e)` of a FlowStage's extra unknowns at positions `w (M, n)`: what its equations determine."""
     found = adjoints(problem, w)
     parts: list[np.ndarray] = []
     if metric != "euclidean" and problem.output_metric is not None:
         parts.append(-BatchedMetric(problem, w, metric=metric).solve(found.gradient))
     if lifted:
-        by_sample = np.concatenate([*found.states, *found.adjoints], axis=-1)
+        adjoints_scaled = [adjoint / scale for adjoint in found.adjoints]
+        by_sample = np.concatenate([*found.states, *adjoints_scaled], axis=-1)
         parts.append(by_sample.reshape(len(w), -1))
     return np.concatenate([np.zeros((len(w), 0)), *parts], axis=1)

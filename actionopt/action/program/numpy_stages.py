@@ -22,37 +22,37 @@ STACKED = 4  # how many times the numbers of a block a Hessian product takes at 
 
 
 def density_stages(
-    density: GradientFlowDensity, path: StageFunctions, stages: int, interrupt: Interrupt
+    density: GradientFlowDensity, path: StageFunctions, stages: int, interrupt: Interrupt, scale: float = 1.0
 ) -> StageFunctions:
-    """Return the functions of M stages of a gradient flow.
+    """Return the functions of M stages of a gradient flow, its density divided by a scale.
 
     Parameters
     ----------
     density : GradientFlowDensity
     path : StageFunctions
-        Path constraints on `(w, v)`; their own density is zero.
+        Constraints on `(w, v)`; their own density is zero.
     stages : int
     interrupt : Interrupt
         Once it is raised, Hessians fail, so that a plugin without an iteration callback stops too.
     """
-    evaluated = _DensityCalls(density, stages, interrupt)
-    xi, scale = ca.MX.sym("xi", path.variables, stages), ca.MX.sym("s", 1, stages)
-    mu = ca.MX.sym("mu", path.inequalities, stages)
+    evaluated = _DensityCalls(density, stages, interrupt, scale)
+    xi, factor = ca.MX.sym("xi", path.variables, stages), ca.MX.sym("s", 1, stages)
+    mu = ca.MX.sym("mu", path.equalities + path.inequalities, stages)
     dense = ca.Sparsity.dense(path.variables, path.variables)
-    hessian = evaluated.hessian(xi, scale)
+    hessian = evaluated.hessian(xi, factor)
     if path.hessian_pattern.nnz():
         places = path.hessian_pattern.find()
         put = ca.Sparsity.triplet(dense.nnz(), len(places), places, list(range(len(places))))
-        hessian = hessian + ca.DM(put, 1.0) @ path.hessian(xi, scale, mu)
+        hessian = hessian + ca.DM(put, 1.0) @ path.hessian(xi, factor, mu)
     return StageFunctions(
         variables=path.variables,
-        equalities=0,
+        equalities=path.equalities,
         inequalities=path.inequalities,
         value=ca.Function("value", [xi], [evaluated.value(xi), path.value(xi)[1]]),
         slopes=evaluated.slopes,
         jacobian=path.jacobian,
         jacobian_pattern=path.jacobian_pattern,
-        hessian=ca.Function("hessian", [xi, scale, mu], [hessian]),
+        hessian=ca.Function("hessian", [xi, factor, mu], [hessian]),
         hessian_pattern=dense,
         keeps=evaluated,
     )
@@ -64,8 +64,9 @@ class _DensityCalls:
     Solvers ask for the three at one point after the other, so that the last expansion is kept.
     """
 
-    def __init__(self, density: GradientFlowDensity, stages: int, interrupt: Interrupt) -> None:
+    def __init__(self, density: GradientFlowDensity, stages: int, interrupt: Interrupt, scale: float) -> None:
         self.density = density
+        self.scale = scale
         self._point: np.ndarray | None = None
         self._expansion: Expansion | None = None
         n = density.size
@@ -85,17 +86,17 @@ class _DensityCalls:
         return self._expansion
 
     def _evaluate_value(self, xi: np.ndarray) -> np.ndarray:
-        return self._expand(xi).value[:, None]
+        return self._expand(xi).value[:, None] / self.scale
 
     def _evaluate_slopes(self, xi: np.ndarray) -> np.ndarray:
         expansion = self._expand(xi)
-        return np.concatenate([expansion.force, expansion.momentum], axis=-1)
+        return np.concatenate([expansion.force, expansion.momentum], axis=-1) / self.scale
 
-    def _evaluate_hessian(self, xi: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    def _evaluate_hessian(self, xi: np.ndarray, factor: np.ndarray) -> np.ndarray:
         expansion = self._expand(xi)
         parts: list[Any] = expansion.parts if isinstance(expansion, Blocks) else [expansion]
         hessians = np.concatenate([stage_hessians(part, self.density.block) for part in parts])
-        hessians *= scale[:, :, None]
+        hessians *= factor[:, :, None] / self.scale
         return hessians.reshape(len(xi), -1)
 
 

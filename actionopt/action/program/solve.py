@@ -7,20 +7,23 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import casadi as ca
 import numpy as np
 
 from actionopt.action.density.formula import LagrangianExpansion
-from actionopt.action.discrete import DiscreteAction
-from actionopt.action.newton.solve import check_guess, make_density
+from actionopt.action.discrete import REST, ActionPoint, DiscreteAction
+from actionopt.action.newton.solve import check_guess
+from actionopt.action.program.conditions import Conditions, end_conditions, make_conditions
 from actionopt.action.program.flow_stage import extra_values
-from actionopt.action.program.multipliers import multipliers
-from actionopt.action.program.oracle import PLUGINS, oracle
-from actionopt.action.program.stages import StageFunctions
+from actionopt.action.program.multipliers import Reader
+from actionopt.action.program.point_set import PointSet
+from actionopt.action.program.stages import symbolic_stages
 from actionopt.action.program.system import stage_functions
 from actionopt.action.program.transcription import Layout, transcribe
 from actionopt.action.program.watch import WATCHABLE, Interrupt, Watch
-from actionopt.action.task import STATIONARY, ActionSolution, ActionTask
-from actionopt.nlp import NlpSolver, check_solver
+from actionopt.action.task import STATIONARY, ActionSolution, ActionTask, Limits, relative
+from actionopt.nlp import Derivatives, NlpSolution, NlpSolver
+from actionopt.nlp.derivatives import takes_gradient
 from actionopt.problem import Problem
 
 _ADVICE = {
@@ -33,134 +36,170 @@ _ADVICE = {
 }
 
 
-def solve_casadi(
-    task: ActionTask,
-    points: np.ndarray,
-    *,
-    solver: str = "ipopt",
-    formulation: str = "condensed",
-    tol: float = 1e-8,
-    max_iterations: int = 1000,
-    options: Mapping[str, Any] | None = None,
-    tick: Callable[..., None] = lambda note=None: None,
-) -> ActionSolution:
-    """Solve an action task as a nonlinear program.
+class CasadiSolver:
+    """One of CasADi's NLP plugins: "ipopt", "fatrop" (with the stages given by hand) or another by its name.
 
     Parameters
     ----------
-    task : ActionTask
-    points : array (K, n)
-        Where to start.
-    solver : str
-        "ipopt", "fatrop" (with the stages of the optimal-control problem given by hand) or another CasADi plugin.
+    name : str
     formulation : "condensed" or "lifted"
         Lifted keeps the states and adjoints of every stage as variables, and the equations of the layers and their
         adjoints as constraints.
-    tol : float
-        Tolerance on the first-order conditions.
-    max_iterations : int
     options : mapping, optional
         CasADi's options for the plugin.
-    tick : callable
-        Called with a short note after each iteration, by the plugins that report them.
-
-    Returns
-    -------
-    ActionSolution
-        `stats` adds to the common ones `formulation`, `variables` and `constraints` (counts), the residuals
-        `stationarity`, `infeasibility` and `complementarity` of the program, and `multipliers`, a dict of arrays (see
-        `casadi_multipliers.multipliers`). Where constraints are active, `gradient_norm` is not small.
-
-    Raises
-    ------
-    InputError
-        For a solver, an option or a formula that cannot be used, or a Lagrangian that is not finite at the start or,
-        without constraints that could bound it, not convex in v there.
     """
-    check_solver(solver)
-    began = time.perf_counter()
-    interrupt, lifted = Interrupt(), formulation == "lifted"
-    functions = stage_functions(
-        task,
-        lifted=lifted,
-        differentiable=solver not in PLUGINS,
-        interrupt=None if solver in WATCHABLE else interrupt,
-    )
-    action = DiscreteAction(make_density(task), task)
-    _check_start(task, action, points)
-    layout = Layout(task, functions.variables - 2 * task.size, functions.equalities + functions.inequalities)
-    bounds = layout.bounds(functions.inequalities)
-    watch = Watch(layout.size, layout.constraints, interrupt, tick) if solver in WATCHABLE else None
-    limits = {"tol": tol, "max_iterations": max_iterations}
-    nlp = _nlp(layout, functions, solver, watch, equality=bounds["lbg"] == bounds["ubg"], options=options, **limits)
-    stats: dict[str, Any] = {
-        "formulation": formulation,
-        "variables": layout.size,
-        "constraints": layout.constraints,
-        "iterations": 0,
-        "build_time": time.perf_counter() - began,
-        "solve_time": 0.0,
-    }
-    start = layout.variables(points, _extra_values(task, points, functions, lifted))
-    try:
+
+    def __init__(self, name: str, formulation: str = "condensed", options: Mapping[str, Any] | None = None) -> None:
+        self.name, self.formulation, self.options = name, formulation, options
+
+    def solve(
+        self,
+        action: DiscreteAction,
+        points: np.ndarray,
+        limits: Limits,
+        tick: Callable[..., None] = lambda note=None: None,
+    ) -> ActionSolution:
+        """Minimise from `points (K, n)`.
+
+        Returns
+        -------
+        ActionSolution
+            `stats` adds to the common ones `formulation`, `variables` and `constraints` (counts), the residuals
+            `stationarity`, `infeasibility` and `complementarity` of the program, whose action is divided by the scale
+            and whose conditions are divided by the size of their terms, and `multipliers`, a dict of arrays (see
+            `multipliers.Reader`). Where constraints are active, `gradient_norm` is not small.
+
+        Raises
+        ------
+        InputError
+            For a solver, an option or a formula that cannot be used, or a Lagrangian that is not finite at the start
+            or, without constraints that could bound it, not convex in v there.
+        """
+        began = time.perf_counter()
+        start = _checked_start(action, points)
+        program = _Program(self, action, points, limits, tick, start.terms() or start.resting_terms() or 1.0)
+        stats: dict[str, Any] = {
+            "formulation": self.formulation,
+            "variables": program.layout.size,
+            "constraints": program.layout.constraints,
+            "iterations": 0,
+            "build_time": time.perf_counter() - began,
+            "solve_time": 0.0,
+        }
+        try:
+            found = program.solve(points)
+        except KeyboardInterrupt:
+            message = f"{self.name}: interrupted, and its last iterate is lost: this is where it started"
+            return ActionSolution(points, "interrupted", message, stats | {"gradient_norm": start.gradient_norm})
+        stats |= {key: value for key, value in found.stats.items() if key != "build_time"}
+        return self._judged(program, found, limits, stats)
+
+    def _judged(self, program: _Program, found: NlpSolution, limits: Limits, stats: dict[str, Any]) -> ActionSolution:
+        """Compute the residual of the conditions at what was found, whatever the plugin says of it."""
+        reader, action = program.reader, program.action
+        points, forces = program.layout.points(found.x), reader.forces(found)
+        with np.errstate(all="ignore"):
+            point = action.at(points)
+            scale = max(forces.terms(point), REST * program.scale)
+            residual = forces.residual(point)
+            stats |= {
+                "gradient_norm": point.gradient_norm,
+                "scale": scale,
+                "residual": relative(residual, scale),
+                "multipliers": reader.multipliers(found),
+            }
+        status, message = found.status, found.message
+        if program.interrupt.raised and not found.success:
+            status, message = "interrupted", f"{self.name}: interrupted; this is the last iterate"
+        return ActionSolution(points, status, message + _ADVICE.get(status, ""), stats, forces)
+
+
+class _Program:
+    """The program of a task, its action divided by `scale`."""
+
+    def __init__(
+        self,
+        solver: CasadiSolver,
+        action: DiscreteAction,
+        points: np.ndarray,
+        limits: Limits,
+        tick: Callable[..., None],
+        scale: float,
+    ) -> None:
+        task, name = action.task, solver.name
+        self.action, self.scale, self.interrupt = action, scale, Interrupt()
+        self.lifted = solver.formulation == "lifted"
+        conditions = make_conditions(task, points)
+        self.functions = functions = stage_functions(
+            task,
+            conditions,
+            lifted=self.lifted,
+            differentiable=not takes_gradient(name),
+            interrupt=None if name in WATCHABLE else self.interrupt,
+            scale=scale,
+        )
+        ends, sizes = _end_sets(task, conditions, points)
+        sets = [*conditions.point_sets(task, np.zeros(0)), *ends]
+        self.layout = layout = Layout(
+            task, functions.variables - 2 * task.size, functions.equalities + functions.inequalities, sets
+        )
+        self.reader = Reader(layout, functions, conditions, sizes, self.lifted, scale)
+        self.bounds = layout.bounds(functions.inequalities)
+        self.watch = Watch(layout.size, layout.constraints, self.interrupt, tick, scale) if name in WATCHABLE else None
+        program = transcribe(layout, functions, action.end_cost, scale)
+        own: dict[str, Any] = {} if self.watch is None else {"iteration_callback": self.watch}
+        keys = ("jac_g_x", "hess_gamma_x_x", "lam_f", "lam_g", "grad_f_x")
+        self.nlp = NlpSolver(
+            program["x"],
+            program["f"],
+            program["g"],
+            solver=name,
+            options={**own, **(solver.options or {})},  # the user's come last
+            derivatives=Derivatives(*(program[key] for key in keys)),
+            stop=(lambda: self.interrupt.raised) if name == "fatrop" else None,
+            stages=layout.stages,
+            equality=self.bounds["lbg"] == self.bounds["ubg"],
+            tol=limits.tol,
+            max_iterations=limits.max_iterations,
+        )
+
+    def solve(self, points: np.ndarray) -> NlpSolution:
+        """Solve from `points (K, n)`."""
+        start = self.layout.variables(points, self._extra_values(points))
         # where nobody would look, CasADi itself raises Ctrl-C
-        with interrupt.catching() if watch or functions.keeps else contextlib.nullcontext():
-            found = nlp.solve(start, **bounds)
-    except KeyboardInterrupt:
-        message = f"{solver}: interrupted, and its last iterate is lost: this is where it started"
-        return _finished(action, points, "interrupted", message, stats)
-    stats |= {key: value for key, value in found.stats.items() if key != "build_time"}
-    stats["multipliers"] = multipliers(layout, functions, found, lifted=lifted)
-    status, message = found.status, found.message
-    if interrupt.raised and not found.success:
-        status, message = "interrupted", f"{solver}: interrupted; this is the last iterate"
-    return _finished(action, layout.points(found.x), status, message + _ADVICE.get(status, ""), stats)
+        with self.interrupt.catching() if self.watch or self.functions.keeps else contextlib.nullcontext():
+            return self.nlp.solve(start, **self.bounds, scale=1.0)  # the program is scaled already
+
+    def _extra_values(self, points: np.ndarray) -> np.ndarray:
+        """Values `(M, e)` of what the stages know beside positions and velocities."""
+        task = self.action.task
+        if self.functions.variables == 2 * task.size:
+            return np.zeros((len(task.scheme.stages), 0))
+        assert isinstance(task.what, Problem)
+        return extra_values(task.what, task.metric, task.scheme.position @ points, self.lifted, self.scale)
 
 
-def _nlp(
-    layout: Layout,
-    functions: StageFunctions,
-    solver: str,
-    watch: Watch | None,
-    *,
-    options: Mapping[str, Any] | None,
-    **given: Any,
-) -> NlpSolver:
-    """Build the program, with the derivatives that the plugin asks for; the user's options come last."""
-    program = transcribe(layout, functions)
-    own: dict[str, Any] = {"cache": oracle(program, solver)}
-    if watch is not None:
-        own["iteration_callback"] = watch
-    return NlpSolver(
-        program["x"],
-        program["f"],
-        program["g"],
-        solver=solver,
-        options={**own, **(options or {})},
-        stages=layout.stages,
-        **given,
-    )
+def _end_sets(
+    task: ActionTask, conditions: Conditions, points: np.ndarray
+) -> tuple[list[PointSet], tuple[np.ndarray, np.ndarray]]:
+    """Return the conditions on the ends as point sets of one point, and their sizes."""
+    sets, sizes = [], []
+    for name, formula, interval, at in (
+        ("start_constraint", task.start_constraint, 0, points[0]),
+        ("end_constraint", task.end_constraint, len(task.scheme.times) - 1, points[-1]),
+    ):
+        c, size = end_conditions(name, formula, conditions.w, at)
+        sizes.append(size)
+        if c.numel():
+            functions = symbolic_stages(conditions.w, ca.SX(0), [c], [], 1)
+            sets.append(PointSet(functions, np.array([interval]), np.zeros(1)))
+    return sets, (sizes[0], sizes[1])
 
 
-def _check_start(task: ActionTask, action: DiscreteAction, points: np.ndarray) -> None:
+def _checked_start(action: DiscreteAction, points: np.ndarray) -> ActionPoint:
     with np.errstate(all="ignore"):
         start = action.at(points)
         check_guess(start)
-        if isinstance(start.expansion, LagrangianExpansion) and not task.constrained:
+        if isinstance(start.expansion, LagrangianExpansion) and not action.task.constrained:
             _ = start.expansion.mass  # raises where l is not convex in v
-
-
-def _extra_values(task: ActionTask, points: np.ndarray, functions: StageFunctions, lifted: bool) -> np.ndarray:
-    """Values `(M, e)` of what the stages know beside positions and velocities."""
-    if functions.variables == 2 * task.size:
-        return np.zeros((len(task.scheme.stages), 0))
-    assert isinstance(task.what, Problem)
-    return extra_values(task.what, task.metric, task.scheme.position @ points, lifted)
-
-
-def _finished(
-    action: DiscreteAction, points: np.ndarray, status: str, message: str, stats: dict[str, Any]
-) -> ActionSolution:
-    with np.errstate(all="ignore"):
-        stats["gradient_norm"] = action.at(points).gradient_norm
-    return ActionSolution(points, status == "converged", status, message, stats)
+    return start

@@ -55,29 +55,42 @@ class StageFunctions:
 
 
 def symbolic_stages(
-    variables: ca.SX, value: ca.SX, equalities: Sequence[ca.SX], inequalities: Sequence[ca.SX], stages: int
+    variables: ca.SX,
+    value: ca.SX,
+    equalities: Sequence[ca.SX],
+    inequalities: Sequence[ca.SX],
+    stages: int,
+    time: tuple[ca.SX, np.ndarray] | None = None,
 ) -> StageFunctions:
-    """Differentiate the expressions of one stage and map them over `stages`."""
+    """Differentiate the expressions of one stage and map them over `stages`; time is a symbol and its values `(M,)`."""
     xi, scale = variables, ca.SX.sym("s")
+    t, times = (ca.SX.sym("t"), np.zeros(stages)) if time is None else time
     zero, bounded = ca.vertcat(ca.SX(0, 1), *equalities), ca.vertcat(ca.SX(0, 1), *inequalities)
     c = ca.densify(ca.vertcat(zero, bounded))
     multiplier = ca.SX.sym("mu", c.numel())
     lagrangian = scale * value + ca.dot(multiplier, c)
-    jacobian, jacobian_pattern = _derivative(c, xi, [])
-    hessian, hessian_pattern = _derivative(ca.gradient(lagrangian, xi), xi, [scale, multiplier])
-    evaluate = ca.Function("value", [xi], [ca.densify(value), c])
-    slopes = ca.Function("slopes", [xi], [ca.densify(ca.gradient(value, xi))])
+    jacobian, jacobian_pattern = _derivative(c, xi, [t])
+    hessian, hessian_pattern = _derivative(ca.gradient(lagrangian, xi), xi, [t, scale, multiplier])
+    evaluate = ca.Function("value", [xi, t], [ca.densify(value), c])
+    slopes = ca.Function("slopes", [xi, t], [ca.densify(ca.gradient(value, xi))])
     return StageFunctions(
         variables=xi.numel(),
         equalities=zero.numel(),
         inequalities=bounded.numel(),
-        value=evaluate.map(stages),
-        slopes=slopes.map(stages),
-        jacobian=jacobian.map(stages),
+        value=_at_times(evaluate, times),
+        slopes=_at_times(slopes, times),
+        jacobian=_at_times(jacobian, times),
         jacobian_pattern=jacobian_pattern,
-        hessian=hessian.map(stages),
+        hessian=_at_times(hessian, times),
         hessian_pattern=hessian_pattern,
     )
+
+
+def _at_times(function: ca.Function, times: np.ndarray) -> ca.Function:
+    """Map a function of (xi, t, ..) over stages at given times: what is left is a function of (xi, ..)."""
+    mapped = function.map(len(times))
+    xi, *others = [ca.MX.sym(f"i{i}", *mapped.size_in(i)) for i in range(mapped.n_in()) if i != 1]
+    return ca.Function(function.name(), [xi, *others], mapped.call([xi, ca.DM(times).T, *others]))
 
 
 def _derivative(y: ca.SX, x: ca.SX, parameters: list[ca.SX]) -> tuple[ca.Function, ca.Sparsity]:
@@ -86,7 +99,7 @@ def _derivative(y: ca.SX, x: ca.SX, parameters: list[ca.SX]) -> tuple[ca.Functio
     pattern = function.jac_sparsity(0, 0)
     seeds = pattern.uni_coloring(pattern.T) if pattern.nnz() else ca.Sparsity(x.numel(), 0)
     if function.n_instructions() * seeds.size2() <= WRITTEN_OUT:
-        nonzeros = ca.project(ca.jacobian(y, x), pattern).nz[:]
+        nonzeros = ca.vec(ca.project(ca.jacobian(y, x), pattern).nz[:])
         return ca.Function("derivative", [x, *parameters], [ca.densify(nonzeros)]), pattern
     return _directional(y, x, parameters, seeds, pattern), pattern
 

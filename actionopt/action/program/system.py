@@ -10,8 +10,9 @@ from __future__ import annotations
 import casadi as ca
 
 from actionopt.action.density.gradient_flow import GradientFlowDensity
-from actionopt.action.density.stage_formula import stage_formula, stage_value
+from actionopt.action.density.stage_formula import stage_value
 from actionopt.action.lagrangian import Lagrangian
+from actionopt.action.program.conditions import Conditions
 from actionopt.action.program.flow_stage import FlowStage
 from actionopt.action.program.numpy_stages import density_stages
 from actionopt.action.program.stages import StageFunctions, symbolic_stages
@@ -23,20 +24,30 @@ HESSIAN_LIMIT = 100_000_000  # numbers in all stages' dense Hessians, of which s
 
 
 def stage_functions(
-    task: ActionTask, *, lifted: bool, differentiable: bool, interrupt: Interrupt | None = None
+    task: ActionTask,
+    conditions: Conditions,
+    *,
+    lifted: bool,
+    differentiable: bool,
+    interrupt: Interrupt | None = None,
+    scale: float = 1.0,
 ) -> StageFunctions:
     """Return the functions of a task's stages.
 
     Parameters
     ----------
     task : ActionTask
+    conditions : Conditions
+        The user's constraints; those that contain the velocity become conditions of the stages, after the equations of
+        the formulation.
     lifted : bool
         Whether states and adjoints are variables of the stages.
     differentiable : bool
         Whether CasADi must be able to differentiate the functions further, as for a plugin that derives its own.
-
     interrupt : Interrupt, optional
         What makes NumPy's Hessians fail, for a plugin that nothing else stops.
+    scale : float
+        What the density is divided by.
 
     Raises
     ------
@@ -45,32 +56,28 @@ def stage_functions(
         stages would not fit in memory.
     """
     stages, what = len(task.scheme.stages), task.what
+    w, v, t = conditions.w, conditions.v, conditions.t
+    equalities, inequalities = conditions.of_stages
+    time = t, task.scheme.stages
     if isinstance(what, Lagrangian):
         if lifted:
             raise InputError(
                 "the lifted formulation keeps states and adjoints of a Problem's layers; a Lagrangian has none: "
                 'use formulation="condensed"'
             )
-        w, v = ca.SX.sym("w", task.size), ca.SX.sym("v", task.size)
-        value = stage_value(what, w, v)
-        return symbolic_stages(ca.vertcat(w, v), value, [], _path(task, w, v), stages)
+        value = stage_value(what, w, v, t) / scale
+        return symbolic_stages(ca.vertcat(w, v), value, [equalities], [inequalities], stages, time)
     if lifted or differentiable:
-        graph = FlowStage(what, task.metric, lifted)
+        graph = FlowStage(what, task.metric, lifted, scale)
         variables = ca.vertcat(graph.w, graph.v, graph.extra)
-        return symbolic_stages(variables, graph.density, graph.equalities, _path(task, graph.w, graph.v), stages)
+        own = ca.Function("own", [w, v, t], [equalities, inequalities])(graph.w, graph.v, t)
+        return symbolic_stages(variables, graph.density, [*graph.equalities, own[0]], [own[1]], stages, time)
     numbers = stages * (2 * task.size) ** 2
     if numbers > HESSIAN_LIMIT:
         raise InputError(
             f"CasADi's solvers form the Hessian of every stage: with {task.size} weights at {stages} stages that is "
             f'{8e-9 * numbers:.1f} GB, several times over. Use solver="newton", which never forms it, or fewer steps'
         )
-    w, v = ca.SX.sym("w", task.size), ca.SX.sym("v", task.size)
-    path = symbolic_stages(ca.vertcat(w, v), ca.SX(0), [], _path(task, w, v), stages)
-    return density_stages(GradientFlowDensity(what, task.metric), path, stages, interrupt or Interrupt())
-
-
-def _path(task: ActionTask, w: ca.SX, v: ca.SX) -> list[ca.SX]:
-    """Path constraints as columns, components <= 0."""
-    if task.constraint is None:
-        return []
-    return [ca.vec(stage_formula("constraint", task.constraint, w, v))]
+    path = symbolic_stages(ca.vertcat(w, v), ca.SX(0), [equalities], [inequalities], stages, time)
+    density = GradientFlowDensity(what, task.metric)
+    return density_stages(density, path, stages, interrupt or Interrupt(), scale)

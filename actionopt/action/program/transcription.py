@@ -1,17 +1,20 @@
 """The discrete action as a nonlinear program with the stages of an optimal-control problem.
 
-The state of interval k is the node w_k, its controls are the velocities v_kq at the stages and what the formulation
-adds to them (e_kq). As the pieces are polynomials, nodes, interior points and stage positions are linear in these:
+The state of interval k is the node w_k; its controls are the displacements `u_kq = weight_kq v_kq` at the stages, whose
+multipliers are of the size of momenta on every grid, and what the formulation adds to them (e_kq). As the pieces are
+polynomials, nodes, interior points and stage positions are linear in these:
 
     w_{k+1} = w_k + sum_q b_kq v_kq,        (P X)_kq = w_k + sum_r a_kqr v_kr
 
 with coefficients read off the scheme (for "midpoint": `w_{k+1} = w_k + h v_k` and `w_k + h/2 v_k`). Variables are
-ordered `w_0, v_0, e_0, w_1, ..., w_N`; constraints by interval: the gap `w_{k+1} - w_k - sum b v`, at k = 0 the start,
-then the constraints of the stages and the bounds of interior points; last the fixed end.
+ordered `w_0, u_0, e_0, w_1, ..., w_N`; constraints by interval: the gap `w_{k+1} - w_k - sum b v`, then at k = 0 the
+fixed start, the conditions of the stages, the bounds of interior points, and the conditions on positions alone (point
+sets); last the fixed end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +22,9 @@ import casadi as ca
 import numpy as np
 from scipy.sparse import coo_array, csc_array
 
+from actionopt.action.density.end_cost import EndCost
+from actionopt.action.program.point_set import PointSet
+from actionopt.action.program.rows import Rows
 from actionopt.action.program.stages import StageFunctions
 from actionopt.action.task import ActionTask
 from actionopt.nlp import Stages
@@ -35,160 +41,223 @@ class Layout:
         Numbers of variables and constraints.
     nodes : array (N+1, n) of int
         Where the nodes lie in x.
-    velocities : array (N, S, n) of int
-        Where the velocities of the S stages of each interval lie in x.
+    controls : array (N, S, n) of int
+        Where the displacements `weight v` of the S stages of each interval lie in x.
     extras : array (N, S, e) of int
         Where the stages' further unknowns lie in x.
-    gaps, start, end : arrays (N, n), (n,), (fixed,) of int
+    gaps, start, end : arrays (N, n), (fixed,), (fixed,) of int
         Where the dynamics and the fixed ends lie in g.
     conditions : array (N, S, c) of int
         Where the stages' constraints lie in g.
     interior : array (N, S - 1, bounded) of int
         Where the bounds of the interior points lie in g.
+    points_rows : list of arrays (C, c) of int
+        Where the conditions of each point set lie in g.
     reach : array (N, S, S)
         `X_j - w_k = sum_q reach[k, j, q] v_kq` for the interval's points after the first; the last is the next node.
     positions : array (N, S, S)
         The same for the stages: the coefficients a.
     """
 
-    def __init__(self, task: ActionTask, extra: int, conditions: int) -> None:
+    def __init__(self, task: ActionTask, extra: int, conditions: int, sets: Sequence[PointSet] = ()) -> None:
         scheme, n = task.scheme, task.size
         intervals = len(scheme.times) - 1
         per = len(scheme.stages) // intervals
-        self.task, self.fixed = task, np.flatnonzero(~np.isnan(task.end))
+        self.task, self.sets = task, list(sets)
+        self.fixed_start, self.fixed = np.flatnonzero(~np.isnan(task.start)), np.flatnonzero(~np.isnan(task.end))
         self.bounded = np.flatnonzero(np.isfinite(task.lower) | np.isfinite(task.upper)) if per > 1 else np.arange(0)
         self.reach, self.positions = _interval_laws(task)
+        self.weights = scheme.weights.reshape(intervals, per)
         controls = per * (n + extra)
         base = np.arange(intervals)[:, None, None] * (n + controls)
         self.nodes = np.arange(intervals + 1)[:, None] * (n + controls) + np.arange(n)
-        self.velocities = base + n + np.arange(per * n).reshape(per, n)
+        self.controls = base + n + np.arange(per * n).reshape(per, n)
         self.extras = base + n + per * n + np.arange(per * extra).reshape(per, extra)
         self.size = intervals * (n + controls) + n
 
-        own = per * conditions + (per - 1) * len(self.bounded)
-        row = np.arange(intervals) * (n + own) + n * (np.arange(intervals) > 0)
-        self.gaps = row[:, None] + np.arange(n)
-        self.gaps[0] = np.arange(n)
-        self.start = n + np.arange(n)
-        first = row[:, None, None] + n
-        first[0] = 2 * n
-        self.conditions = first + np.arange(per * conditions).reshape(per, conditions)
-        self.interior = (
-            first + per * conditions + np.arange((per - 1) * len(self.bounded)).reshape(per - 1, len(self.bounded))
-        )
-        self.constraints = n + intervals * (n + own) + len(self.fixed)
-        self.end = self.constraints - len(self.fixed) + np.arange(len(self.fixed))
+        rows, all_intervals = Rows(intervals + 1, n), np.arange(intervals)
+        start = rows.take(np.array([0]), len(self.fixed_start))
+        stage_rows = rows.take(np.repeat(all_intervals, per), conditions)
+        inner = rows.take(np.repeat(all_intervals, per - 1), len(self.bounded))
+        of_sets = [rows.take(points.interval, points.conditions) for points in self.sets]
+        end = rows.take(np.array([intervals]), len(self.fixed))
+        self.gaps, self.start, self.end = rows.gaps, rows.of(start)[0], rows.of(end)[0]
+        self.conditions = rows.of(stage_rows).reshape(intervals, per, conditions)
+        self.interior = rows.of(inner).reshape(intervals, per - 1, len(self.bounded))
+        self.points_rows = [rows.of(block) for block in of_sets]
+        self.constraints = rows.total
         self.stages = Stages(
             states=(n,) * (intervals + 1),
             controls=(controls,) * intervals + (0,),
-            constraints=(n + own,) + (own,) * (intervals - 1) + (len(self.fixed),),
+            constraints=tuple(int(count) for count in rows.counts),
         )
 
     @cached_property
     def to_stages(self) -> ca.DM:
         """The constant matrix that takes x to the variables (w, v, e) of all stages, stage after stage."""
-        intervals, per, n = self.velocities.shape
+        intervals, per, n = self.controls.shape
         extra = self.extras.shape[-1]
         rows = np.arange(intervals * per * (2 * n + extra)).reshape(intervals, per, 2 * n + extra)
         w, v, e = rows[..., :n], rows[..., n : 2 * n], rows[..., 2 * n :]
         own = (w, np.broadcast_to(self.nodes[:-1, None], w.shape), 1.0)
-        moved = (w[:, :, None], self.velocities[:, None], self.positions[..., None])
-        entries: list[Entries] = [own, moved, (v, self.velocities, 1.0), (e, self.extras, 1.0)]
+        moved = (w[:, :, None], self.controls[:, None], (self.positions / self.weights[:, None])[..., None])
+        velocity = (v, self.controls, 1.0 / self.weights[..., None])
+        entries: list[Entries] = [own, moved, velocity, (e, self.extras, 1.0)]
+        return _sparse(entries, (rows.size, self.size))
+
+    def to_points(self, points: PointSet) -> ca.DM:
+        """The constant matrix that takes x to the positions of a point set, one after the other."""
+        n = self.nodes.shape[1]
+        rows = np.arange(len(points.interval) * n).reshape(-1, n)
+        entries: list[Entries] = [(rows, self.nodes[points.interval], 1.0)]
+        inside = np.flatnonzero(points.local > 0)
+        if len(inside):
+            k = points.interval[inside]
+            laws = np.einsum("cj,cjq->cq", points.laws(self.task.scheme)[inside, 1:], self.reach[k]) / self.weights[k]
+            entries.append((rows[inside][:, None], self.controls[k], laws[..., None]))
         return _sparse(entries, (rows.size, self.size))
 
     @cached_property
     def linear(self) -> ca.DM:
         """The constant part of the constraints' Jacobian: gaps, ends and interior points."""
-        interior = self.velocities[..., self.bounded]
+        interior, reach = self.controls[..., self.bounded], self.reach / self.weights[:, None]
         entries: list[Entries] = [
             (self.gaps, self.nodes[1:], 1.0),
             (self.gaps, self.nodes[:-1], -1.0),
-            (self.gaps[:, None], self.velocities, -self.reach[:, -1, :, None]),
-            (self.start, self.nodes[0], 1.0),
+            (self.gaps[:, None], self.controls, -reach[:, -1, :, None]),
+            (self.start, self.nodes[0][self.fixed_start], 1.0),
             (self.interior, self.nodes[:-1, None][..., self.bounded], 1.0),
-            (self.interior[:, :, None], interior[:, None], self.reach[:, :-1, :, None]),
+            (self.interior[:, :, None], interior[:, None], reach[:, :-1, :, None]),
             (self.end, self.nodes[-1][self.fixed], 1.0),
         ]
         return _sparse(entries, (self.constraints, self.size))
 
-    @cached_property
-    def from_conditions(self) -> ca.DM:
-        """The constant matrix of zeros and ones that puts the stages' constraints, stage after stage, into g."""
-        rows = self.conditions.ravel()
-        return _sparse([(rows, np.arange(rows.size), 1.0)], (self.constraints, rows.size))
+    def place(self, rows: np.ndarray) -> ca.DM:
+        """The constant matrix of zeros and ones that puts conditions, one after the other, into g."""
+        flat = rows.ravel()
+        return _sparse([(flat, np.arange(flat.size), 1.0)], (self.constraints, flat.size))
 
     def bounds(self, inequalities: int) -> dict[str, np.ndarray]:
         """Lower and upper bounds of x and of g: `lbx`, `ubx`, `lbg`, `ubg`."""
         task = self.task
         lbx, ubx = np.full(self.size, -np.inf), np.full(self.size, np.inf)
-        lbx[self.nodes[1:]], ubx[self.nodes[1:]] = task.lower, task.upper
-        lbx[self.nodes[-1][self.fixed]], ubx[self.nodes[-1][self.fixed]] = -np.inf, np.inf
+        lbx[self.nodes], ubx[self.nodes] = task.lower, task.upper
+        for fixed in (self.nodes[0][self.fixed_start], self.nodes[-1][self.fixed]):
+            lbx[fixed], ubx[fixed] = -np.inf, np.inf
         lbg, ubg = np.zeros(self.constraints), np.zeros(self.constraints)
-        lbg[self.start] = ubg[self.start] = task.start
+        lbg[self.start] = ubg[self.start] = task.start[self.fixed_start]
         lbg[self.end] = ubg[self.end] = task.end[self.fixed]
         lbg[self.interior], ubg[self.interior] = task.lower[self.bounded], task.upper[self.bounded]
         lbg[self.conditions[..., self.conditions.shape[-1] - inequalities :]] = -np.inf
+        for points, rows in zip(self.sets, self.points_rows, strict=True):
+            lbg[rows[:, points.functions.equalities :]] = -np.inf
         return {"lbx": lbx, "ubx": ubx, "lbg": lbg, "ubg": ubg}
 
     def variables(self, points: np.ndarray, extra: np.ndarray) -> np.ndarray:
         """Gather x from the scheme's points `(K, n)` and the stages' further unknowns `(M, e)`."""
         x = np.empty(self.size)
         x[self.nodes] = points[self.task.scheme.nodes]
-        x[self.velocities] = (self.task.scheme.velocity @ points).reshape(self.velocities.shape)
+        velocities = (self.task.scheme.velocity @ points).reshape(self.controls.shape)
+        x[self.controls] = velocities * self.weights[..., None]
         x[self.extras] = extra.reshape(self.extras.shape)
         return x
 
     def points(self, x: np.ndarray) -> np.ndarray:
         """Return the scheme's points `(K, n)` that x stands for; fixed entries are exact."""
         task = self.task
-        nodes, moved = x[self.nodes], np.einsum("kjq,kqi->kji", self.reach, x[self.velocities])
+        velocities = x[self.controls] / self.weights[..., None]
+        nodes, moved = x[self.nodes], np.einsum("kjq,kqi->kji", self.reach, velocities)
         points = np.empty((len(task.scheme.points), task.size))
         inner = nodes[:-1, None] + moved
         inner[:, -1] = nodes[1:]
-        points[0], points[1:] = task.start, inner.reshape(-1, task.size)
+        points[0], points[1:] = nodes[0], inner.reshape(-1, task.size)
+        points[0, self.fixed_start] = task.start[self.fixed_start]
         points[-1, self.fixed] = task.end[self.fixed]
         return points
 
 
-def transcribe(layout: Layout, functions: StageFunctions) -> dict[str, ca.MX]:
+def transcribe(
+    layout: Layout, functions: StageFunctions, end_cost: EndCost | None = None, scale: float = 1.0
+) -> dict[str, ca.MX]:
     """Return the program and its derivatives as expressions.
+
+    Parameters
+    ----------
+    layout : Layout
+    functions : StageFunctions
+        Density and conditions of the stages.
+    end_cost : EndCost, optional
+    scale : float
+        What the end cost is divided by, as the density is already.
 
     Returns
     -------
     dict
-        `x`, `p` (empty), `f`, `g`, multipliers `lam_f`, `lam_g`, and under CasADi's names `grad_f_x`, `jac_g_x`,
-        `grad_gamma_x` and `hess_gamma_x_x` (gamma is the Lagrangian `lam_f f + lam_g . g`).
+        `x`, `f`, `g`, multipliers `lam_f`, `lam_g`, and under CasADi's names `grad_f_x`, `jac_g_x` and
+        `hess_gamma_x_x` (gamma is the Lagrangian `lam_f f + lam_g . g`).
     """
     weights = ca.DM(layout.task.scheme.weights)
-    stages = weights.numel()
-    x, p = ca.MX.sym("x", layout.size), ca.MX.sym("p", 0)
+    x = ca.MX.sym("x", layout.size)
     lam_f, lam_g = ca.MX.sym("lam_f"), ca.MX.sym("lam_g", layout.constraints)
-    to_stages, place, linear = layout.to_stages, layout.from_conditions, layout.linear
-    xi = ca.reshape(to_stages @ x, functions.variables, stages)
-    density, conditions = functions.value(xi)
-    gradient = to_stages.T @ ca.vec(functions.slopes(xi) * ca.repmat(weights.T, functions.variables, 1))
+    linear, to_stages = layout.linear, layout.to_stages
+    xi = ca.reshape(to_stages @ x, functions.variables, weights.numel())
+    stages = _Conditions(functions, to_stages, layout.place(layout.conditions), xi)
+    parts = [stages]
+    for points, rows in zip(layout.sets, layout.points_rows, strict=True):
+        to_points = layout.to_points(points)
+        at = ca.reshape(to_points @ x, layout.nodes.shape[1], len(points.interval))
+        parts.append(_Conditions(points.functions, to_points, layout.place(rows), at))
+    objective = ca.vec(stages.density).T @ weights
+    slopes = functions.slopes(xi) * ca.repmat(weights.T, functions.variables, 1)
+    gradient = to_stages.T @ ca.vec(slopes)
     jacobian = ca.MX(linear)
-    if functions.jacobian_pattern.nnz():
-        blocks = _block_diagonal(functions.jacobian(xi), functions.jacobian_pattern, stages)
-        jacobian = jacobian + place @ blocks @ to_stages
-    multipliers = ca.reshape(place.T @ lam_g, conditions.shape[0], stages)
-    curvature = functions.hessian(xi, lam_f * weights.T, multipliers)
-    hessian = to_stages.T @ _block_diagonal(curvature, functions.hessian_pattern, stages) @ to_stages
+    g = linear @ x
+    hessian = stages.hessian(lam_f * weights.T, lam_g)
+    for part in parts:
+        g = g + part.values
+        if part.functions.jacobian_pattern.nnz():
+            jacobian = jacobian + part.jacobian
+        if part is not stages:
+            hessian = hessian + part.hessian(ca.MX.zeros(1, part.at.shape[1]), lam_g)
+    if end_cost is not None:
+        n = layout.nodes.shape[1]
+        last = _sparse([(np.arange(n), layout.nodes[-1], 1.0)], (n, layout.size))
+        value, slope, curvature = (part / scale for part in end_cost.function(last @ x))
+        objective, gradient = objective + value, gradient + last.T @ slope
+        hessian = hessian + last.T @ (lam_f * curvature) @ last
     return {
         "x": x,
-        "p": p,
         "lam_f": lam_f,
         "lam_g": lam_g,
-        "f": ca.vec(density).T @ weights,
+        "f": objective,
         # plugins take vectors for dense: an entry that its pattern lacks (the last node's slope) would shift the others
-        "g": ca.densify(linear @ x + place @ ca.vec(conditions)),
+        "g": ca.densify(g),
         "grad_f_x": ca.densify(gradient),
         "jac_g_x": jacobian,
-        "grad_gamma_x": ca.densify(lam_f * gradient + jacobian.T @ lam_g),
-        "grad_gamma_p": ca.MX(0, 1),
         "hess_gamma_x_x": hessian,
-        "triu_hess_gamma_x_x": ca.triu(hessian),
     }
+
+
+class _Conditions:
+    """The conditions of one kind of stage function, as rows of g."""
+
+    def __init__(self, functions: StageFunctions, to: ca.DM, place: ca.DM, at: ca.MX) -> None:
+        self.functions, self.to, self.place, self.at = functions, to, place, at
+        self.density, self.conditions = functions.value(at)
+
+    @property
+    def values(self) -> ca.MX:
+        return self.place @ ca.vec(self.conditions)
+
+    @property
+    def jacobian(self) -> ca.MX:
+        nonzeros, pattern = self.functions.jacobian(self.at), self.functions.jacobian_pattern
+        return self.place @ _block_diagonal(nonzeros, pattern, self.at.shape[1]) @ self.to
+
+    def hessian(self, factor: ca.MX, lam_g: ca.MX) -> ca.MX:
+        multipliers = ca.reshape(self.place.T @ lam_g, self.conditions.shape[0], self.at.shape[1])
+        nonzeros, pattern = self.functions.hessian(self.at, factor, multipliers), self.functions.hessian_pattern
+        return self.to.T @ _block_diagonal(nonzeros, pattern, self.at.shape[1]) @ self.to
 
 
 def _block_diagonal(nonzeros: ca.MX, pattern: ca.Sparsity, stages: int) -> ca.MX:

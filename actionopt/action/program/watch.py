@@ -54,14 +54,19 @@ class Watch(ca.Callback):
     interrupt : Interrupt
     tick : callable
         Called after each iteration with a short note.
+    scale : float
+        What the program's action is divided by.
     """
 
-    def __init__(self, variables: int, constraints: int, interrupt: Interrupt, tick: Callable[..., None]) -> None:
+    def __init__(
+        self, variables: int, constraints: int, interrupt: Interrupt, tick: Callable[..., None], scale: float
+    ) -> None:
         ca.Callback.__init__(self)
         sizes = {"x": variables, "f": 1, "g": constraints, "lam_x": variables, "lam_g": constraints, "lam_p": 0}
         self.sizes = [sizes[name] for name in ca.nlpsol_out()]
         self.interrupt = interrupt
         self.tick = tick
+        self.scale = scale
         self.construct("watch", {})
 
     def get_n_in(self) -> int:
@@ -74,5 +79,5 @@ class Watch(ca.Callback):
         return ca.Sparsity.dense(self.sizes[i])
 
     def eval(self, arg: Sequence[ca.DM]) -> list[int]:
-        self.tick(f"S = {float(arg[ca.nlpsol_out().index('f')]):.6g}")
+        self.tick(f"S = {self.scale * float(arg[ca.nlpsol_out().index('f')]):.6g}")
         return [int(self.interrupt.raised)]

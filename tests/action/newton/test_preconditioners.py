@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import actionopt as ao
+from actionopt.action.density.formula import LagrangianDensity
 from actionopt.action.discrete import ActionPoint, DiscreteAction
 from actionopt.action.newton.assembled import AssembledHessian, convex_part
 from actionopt.action.newton.solve import make_density
@@ -135,7 +136,7 @@ def test_convex_part_keeps_convex_stages_and_lifts_the_others(rng: np.random.Gen
 def test_scalar_flows_of_problems_assemble_too(rng: np.random.Generator) -> None:
     problem = ao.Problem([ao.Dense(2, 2, "tanh"), ao.Dense(2, 1)], INPUTS, XOR[:, None], ao.SquaredError())
     task = make_task(problem, np.zeros(problem.size), None, make_scheme("midpoint", GRID), metric="euclidean")
-    action = DiscreteAction(make_density(task, small=True), task)
+    action = DiscreteAction(LagrangianDensity(problem), task)
     point = at_random(action, rng)
     residual = rng.standard_normal(action.free.shape) * action.free
     x = AssembledHessian(action).solve(point, residual)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import actionopt as ao
+from actionopt.action.discrete import DiscreteAction
 from actionopt.action.guess import first_guess
-from actionopt.action.newton.solve import solve_newton
-from actionopt.action.program.solve import solve_casadi
+from actionopt.action.newton.solve import NewtonSolver, make_density
+from actionopt.action.program.solve import CasadiSolver
 from actionopt.action.scheme import make_grid, make_scheme
-from actionopt.action.task import ActionTask, make_task
+from actionopt.action.task import ActionTask, Limits, make_task
 
 ROOT = Path(__file__).parents[3]
 FILES = sorted(path.stem for path in (ROOT / "problems").glob("[!_]*.py"))
@@ -36,8 +37,9 @@ def short_path(what: Any, horizon: float = 0.2, steps: int = 5) -> ActionTask:
 
 def check_agreement(task: ActionTask, solver: str) -> None:
     guess = first_guess(task, "line")
-    found = solve_casadi(task, guess, solver=solver)
-    expected = solve_newton(task, guess, 1e-9, 200, lambda *a, **k: None)
+    action = DiscreteAction(make_density(task), task)
+    found = CasadiSolver(solver).solve(action, guess, Limits())
+    expected = NewtonSolver().solve(action, guess, Limits(1e-9, 200), lambda *a, **k: None)
     assert found.success, found.message
     assert expected.success, expected.message
     np.testing.assert_allclose(found.points, expected.points, rtol=0, atol=1e-7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import casadi as ca
@@ -11,15 +12,15 @@ import pytest
 import actionopt as ao
 from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.program import stages
+from actionopt.action.program.conditions import Conditions, make_conditions
 from actionopt.action.program.flow_stage import FlowStage, extra_values
 from actionopt.action.program.numpy_stages import stage_hessians
-from actionopt.action.program.oracle import PLUGINS, oracle
 from actionopt.action.program.stages import StageFunctions
 from actionopt.action.program.system import stage_functions
 from actionopt.action.program.transcription import Layout, transcribe
 from actionopt.action.scheme import make_scheme
 from actionopt.action.task import ActionTask, make_task
-from tests.action.cases import PROBLEMS, quadratic, squared
+from tests.action.cases import PROBLEMS, squared
 from tests.action.naive import NaiveFlow
 
 GRID = np.array([0.0, 0.1, 0.3, 0.35])
@@ -41,8 +42,24 @@ def task_of(what: Any, scheme: str, **options: Any) -> ActionTask:
     return make_task(what, start, end, make_scheme(scheme, GRID), bounds=(lower, upper), **options)
 
 
+def functions_of(task: ActionTask, *, lifted: bool, differentiable: bool) -> StageFunctions:
+    return stage_functions(task, conditions_of(task), lifted=lifted, differentiable=differentiable)
+
+
+def conditions_of(task: ActionTask) -> Conditions:
+    points = np.ones(task.free.shape)  # sizes of the conditions are taken at it
+    return replace(
+        made := make_conditions(task, points),
+        equality_sizes=np.ones_like(made.equality_sizes),
+        inequalities=made.inequalities * ca.DM(made.inequality_sizes),
+        equalities=made.equalities * ca.DM(made.equality_sizes),
+        inequality_sizes=np.ones_like(made.inequality_sizes),
+    )
+
+
 def layout_of(task: ActionTask, functions: StageFunctions) -> Layout:
-    return Layout(task, functions.variables - 2 * task.size, functions.equalities + functions.inequalities)
+    sets = conditions_of(task).point_sets(task, np.array([0.25]))
+    return Layout(task, functions.variables - 2 * task.size, functions.equalities + functions.inequalities, sets)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -79,12 +96,12 @@ def test_points_that_meet_the_ends_meet_the_constraints(scheme: str, rng: np.ran
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_constraints_are_where_fatrop_expects_them(scheme: str) -> None:
     task = task_of(squared(), scheme, constraint=speed_limit)
-    functions = stage_functions(task, lifted=True, differentiable=True)
+    functions = functions_of(task, lifted=True, differentiable=True)
     layout = layout_of(task, functions)
     stages, program = layout.stages, transcribe(layout, functions)
     assert sum(stages.states) + sum(stages.controls) == layout.size == program["x"].numel()
     assert sum(stages.constraints) + sum(stages.states[1:]) == layout.constraints == program["g"].numel()
-    own = [layout.gaps, layout.start, layout.end, layout.conditions, layout.interior]
+    own = [layout.gaps, layout.start, layout.end, layout.conditions, layout.interior, *layout.points_rows]
     np.testing.assert_array_equal(np.sort(np.concatenate([o.ravel() for o in own])), np.arange(layout.constraints))
     rows, columns = (np.array(index) for index in program["jac_g_x"].sparsity().get_triplet())
     ends = np.cumsum(np.add(stages.states, stages.controls))
@@ -108,44 +125,20 @@ def test_derivatives_against_casadi_s_own(
         [ao.Dense(2, 2, "tanh"), ao.Dense(2, 1)], [[0.3, 1.0], [1.0, -0.5]], [[1.0], [0.0]], ao.SquaredError()
     )
     task = task_of(problem, scheme, constraint=speed_limit, metric=metric)
-    functions = stage_functions(task, lifted=lifted, differentiable=True)
+    functions = functions_of(task, lifted=lifted, differentiable=True)
     program = transcribe(layout_of(task, functions), functions)
     x, lam_f, lam_g = program["x"], program["lam_f"], program["lam_g"]
     lagrangian = lam_f * program["f"] + ca.dot(lam_g, program["g"])
-    ours = [program[name] for name in ("grad_f_x", "jac_g_x", "grad_gamma_x", "hess_gamma_x_x")]
+    ours = [program[name] for name in ("grad_f_x", "jac_g_x", "hess_gamma_x_x")]
     theirs = [
         ca.gradient(program["f"], x),
         ca.jacobian(program["g"], x),
-        ca.gradient(lagrangian, x),
         ca.hessian(lagrangian, x)[0],
     ]
     point = [rng.standard_normal(x.numel()), 1.3, rng.standard_normal(lam_g.numel())]
     values = ca.Function("compare", [x, lam_f, lam_g], ours + theirs)(*point)
-    for own, other in zip(values[:4], values[4:], strict=True):
+    for own, other in zip(values[:3], values[3:], strict=True):
         np.testing.assert_allclose(own.full(), other.full(), rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("plugin", PLUGINS)
-def test_plugins_take_the_functions_they_ask_for(plugin: str) -> None:
-    """A function whose name or outputs a plugin does not expect would be derived again, or refused."""
-    task = task_of(quadratic(), "midpoint")
-    functions = stage_functions(task, lifted=False, differentiable=False)
-    layout = layout_of(task, functions)
-    program = transcribe(layout, functions)
-    given = oracle(program, plugin)
-    nlp = {name: program[name] for name in ("x", "p", "f", "g")}
-    qp = {"qpsol": "qrqp", "qpsol_options": {"print_iter": False, "print_header": False}}
-    quiet = {"print_header": False, "print_status": False, "print_iteration": False}
-    options: dict[str, Any] = {
-        "fatrop": layout.stages.options(np.ones(layout.constraints, dtype=bool)),
-        "sqpmethod": {**qp, **quiet},
-        "feasiblesqpmethod": {**qp, **quiet},
-        "qrsqp": {"print_header": False, "print_iteration": False},
-        "blocksqp": {"print_header": False, "schur": False},
-    }.get(plugin, {})
-    solver = ca.nlpsol("solver", plugin, nlp, {**options, "cache": given})
-    for name, function in given.items():
-        assert hash(solver.get_function(name)) == hash(function), f"{plugin} does not take {name}"
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -187,9 +180,9 @@ def test_stage_hessians_against_differences_of_slopes(name: str, metric: str, rn
 def test_numpy_functions_against_the_graph_s(metric: str, rng: np.random.Generator) -> None:
     """Values, slopes and Hessians of a path-constrained flow; in a constant metric both eliminate the velocity u."""
     task = task_of(squared(), "midpoint", constraint=speed_limit, metric=metric)
-    numpy = stage_functions(task, lifted=False, differentiable=False)
+    numpy = functions_of(task, lifted=False, differentiable=False)
     assert numpy.keeps is not None
-    graph = stage_functions(task, lifted=False, differentiable=True)
+    graph = functions_of(task, lifted=False, differentiable=True)
     xi = rng.standard_normal((2 * task.size, 3))
     scale, mu = rng.standard_normal((1, 3)), rng.standard_normal((2, 3))
     extra = extra_values(squared(), metric, xi[: task.size].T, False).T
@@ -206,7 +199,7 @@ def test_numpy_functions_against_the_graph_s(metric: str, rng: np.random.Generat
 def test_stages_without_constraints_or_curvature() -> None:
     """Empty constraints and an empty Hessian keep their shapes."""
     straight = ao.Lagrangian(2, lambda ops, w, v: ops.sum(w + v))
-    functions = stage_functions(task_of(straight, "midpoint"), lifted=False, differentiable=False)
+    functions = functions_of(task_of(straight, "midpoint"), lifted=False, differentiable=False)
     assert (functions.equalities, functions.inequalities) == (0, 0)
     program = transcribe(layout_of(task_of(straight, "midpoint"), functions), functions)
     assert program["hess_gamma_x_x"].nnz() == 0

@@ -1,0 +1,144 @@
+"""One step and how it was chosen: its direction, the model's step size, the bound on the change of outputs.
+
+    x = G^{-1} (g + momentum D x_prev),    w_new = w - alpha x
+
+    alpha = min(1, g . x / (|J x|^2 + x . D x)),    |J x|^2 <= trust,    J x = sum_a K_a x_a
+
+J adds the layers up before squaring: the joint model sees where the steps of the layers, each right for itself, add up
+to too much **[ours]**. The momentum is that of SPRING (Goldshlager, Abrahamsen, Lin 2024): a large mass makes it the
+heavy ball, a small one leaves Gauss-Newton.
+"""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from actionopt.errors import InputError
+from actionopt.losses import Logistic, SoftmaxCrossEntropy
+from actionopt.metric.layer_metric import LayerMetric
+from actionopt.ops import NUMPY
+
+CLASSES = 0.3  # bound on the change of the outputs of a classifier, in nats
+
+
+@dataclass(frozen=True)
+class Move:
+    """A step and what it was chosen by.
+
+    Attributes
+    ----------
+    weights : array (n,)
+        After the step.
+    direction : array (n,)
+        x; the step is `-step_size * direction`.
+    step_size : float
+        alpha.
+    slope : float
+        `g . x`, what the energy falls by along x to first order.
+    curvature : float
+        `|J x|^2 + x . (D + weight_decay) x` of the joint model; NaN where it was not asked for.
+    change : float
+        `|J x|^2`, mean square change of the outputs along x in the output metric; NaN likewise.
+    """
+
+    weights: np.ndarray
+    direction: np.ndarray
+    step_size: float
+    slope: float
+    curvature: float
+    change: float
+
+
+def move(
+    metric: LayerMetric,
+    step_size: float | str,
+    *,
+    momentum: float = 0.0,
+    previous: np.ndarray | None = None,
+    trust: float | None = None,
+    damping: float = 1.0,
+    euclidean: bool = False,
+) -> Move:
+    """Take one step from the point of a metric.
+
+    Parameters
+    ----------
+    metric : LayerMetric
+        Layerwise or joint, at the weights and on the samples of the step.
+    step_size : float or "model"
+        alpha, or that of the joint model.
+    momentum : float
+        Share of the last direction, in [0, 1).
+    previous : array (n,), optional
+        The last direction; none at the first step.
+    trust : float, optional
+        Bound on `|J x|^2` of a step, in units of the energy; where None that of `trust_of` for "model" and none for
+        a number.
+    damping : float
+        Factor of the step size, as a schedule wants it.
+    euclidean : bool
+        Whether the direction is that of the mass alone, `x = D^{-1} g + momentum x_prev`; the model stays.
+
+    Notes
+    -----
+    A direction that points uphill, as momentum can make it, is given up for `G^{-1} g`.
+    """
+    problem, g = metric.problem, metric.gradient
+    solve = (lambda c: c / problem.mass) if euclidean else metric.solve
+    x = solve(g if previous is None or not momentum else g + momentum * (problem.mass * previous))
+    slope = float(g @ x)
+    if slope <= 0.0 and momentum and previous is not None:
+        x = solve(g)
+        slope = float(g @ x)
+    curvature = change = np.nan
+    if step_size != "model":
+        alpha = float(step_size)
+    else:
+        change = metric.change(x)
+        curvature = change + float(x @ ((problem.mass + problem.weight_decay) * x))
+        alpha = min(1.0, slope / curvature) if curvature > 0.0 else 1.0
+    if step_size == "model" or trust is not None:
+        change = metric.change(x) if np.isnan(change) else change
+        bound = trust_of(metric) if trust is None else trust
+        if alpha * alpha * change > bound:
+            alpha = float(np.sqrt(bound / change))
+    alpha *= damping
+    return Move(metric.w - alpha * x, x, alpha, slope, curvature, change)
+
+
+def trust_of(metric: LayerMetric) -> float:
+    """Return the bound on the change of the outputs that a step takes by itself.
+
+    A class that was confidently wrong asks for a change of 1/p: costs of classes bound `|J x|^2` by 0.3 times their
+    weight. Other costs of several outputs are bounded by twice their energy, for the squared error the mean square
+    residual, which no step of Gauss-Newton exceeds. One output has no bound. All of it scales as the energy does.
+    """
+    problem, bound = metric.problem, 0.0
+    for term, target in zip(problem.costs, problem.network.targets, strict=True):
+        state = metric.states[term.node]
+        if isinstance(term.loss, (SoftmaxCrossEntropy, Logistic)):
+            bound += CLASSES * term.weight
+        elif state.shape[-1] > 1:
+            bound += 2.0 * term.weight * abs(float(term.loss.value(NUMPY, state, target).mean()))
+        else:
+            return np.inf
+    return bound
+
+
+def check_step(step_size: Any, momentum: Any, trust: Any) -> None:
+    """Raise InputError where one of a step's options is out of range, naming it."""
+    if not (isinstance(step_size, str) and step_size == "model") and not np.isfinite(_number(step_size)):
+        raise InputError(f"step_size must be a finite number or 'model', got {step_size!r}")
+    if not 0.0 <= _number(momentum) < 1.0:
+        raise InputError(f"momentum must be a number in [0, 1), got {momentum!r}")
+    if trust is not None and not _number(trust) > 0.0:
+        raise InputError(f"trust must be a positive number, inf for none, or None, got {trust!r}")
+
+
+def _number(value: Any) -> float:
+    """Return a real number as a float, NaN for everything else."""
+    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else np.nan

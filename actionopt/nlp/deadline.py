@@ -1,0 +1,125 @@
+"""A limit of time that holds, whichever plugin runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import casadi as ca
+
+from actionopt.errors import InputError
+from actionopt.nlp.derivatives import HUGE, Program
+
+CALLS_BACK = ("sqpmethod", "feasiblesqpmethod")  # after each iteration, ready to be stopped
+OWN_OPTION: dict[str, str] = {"ipopt": "max_wall_time", "uno": "time_limit"}
+LIMITED = ("fatrop", *CALLS_BACK, *OWN_OPTION)
+
+
+class Deadline:
+    """When a solve has to stop; set anew by `start`.
+
+    Parameters
+    ----------
+    seconds : float or None
+    stop : callable, optional
+        Asked whether somebody wants it to stop earlier.
+
+    Attributes
+    ----------
+    passed : bool
+        Whether the time is over.
+    """
+
+    def __init__(self, seconds: float | None, stop: Callable[[], bool] | None = None) -> None:
+        self.seconds, self.stop = seconds, stop
+        self.end = float("inf")
+
+    @property
+    def over(self) -> bool:
+        """Whether to stop, for either reason."""
+        return self.passed or (self.stop is not None and self.stop())
+
+    def start(self) -> None:
+        self.end = float("inf") if self.seconds is None else time.perf_counter() + self.seconds
+
+    @property
+    def passed(self) -> bool:
+        return time.perf_counter() > self.end
+
+
+def deadline_options(
+    solver: str, program: Program, cache: dict[str, ca.Function], deadline: Deadline
+) -> dict[str, Any]:
+    """Return the options that stop a plugin at the deadline; fatrop, which offers none, is told of no descent.
+
+    Raises
+    ------
+    InputError
+        If there is a limit and the plugin has no way to keep it.
+    """
+    if deadline.seconds is None and deadline.stop is None:
+        return {}
+    if solver in OWN_OPTION and deadline.seconds is not None:
+        return {solver: {OWN_OPTION[solver]: float(deadline.seconds)}}
+    if solver in CALLS_BACK:
+        return {"iteration_callback": _AfterIteration(program.x.numel(), program.g.numel(), deadline)}
+    if solver == "fatrop":
+        cache["nlp_f"] = _Objective(cache["nlp_f"], deadline)
+        return {}
+    if deadline.seconds is None:
+        return {}
+    raise InputError(f"solver {solver!r} cannot be stopped by time: leave time_limit out, or take {', '.join(LIMITED)}")
+
+
+class _AfterIteration(ca.Callback):
+    """CasADi's iteration callback: whether to stop."""
+
+    def __init__(self, variables: int, constraints: int, deadline: Deadline) -> None:
+        ca.Callback.__init__(self)
+        sizes = {"x": variables, "f": 1, "g": constraints, "lam_x": variables, "lam_g": constraints, "lam_p": 0}
+        self.sizes = [sizes[name] for name in ca.nlpsol_out()]
+        self.deadline = deadline
+        self.construct("deadline", {})
+
+    def get_n_in(self) -> int:
+        return len(self.sizes)
+
+    def get_n_out(self) -> int:
+        return 1
+
+    def get_sparsity_in(self, i: int) -> ca.Sparsity:
+        return ca.Sparsity.dense(self.sizes[i])
+
+    def eval(self, arg: Sequence[ca.DM]) -> list[int]:
+        return [int(self.deadline.over)]
+
+
+class _Objective(ca.Callback):
+    """The objective, huge once the time is over: no step descends any more, and the search ends."""
+
+    def __init__(self, function: ca.Function, deadline: Deadline) -> None:
+        ca.Callback.__init__(self)
+        self.function, self.deadline = function, deadline
+        self.construct("nlp_f", {})
+
+    def get_n_in(self) -> int:
+        return 2
+
+    def get_n_out(self) -> int:
+        return 1
+
+    def get_name_in(self, i: int) -> str:
+        return ("x", "p")[i]
+
+    def get_name_out(self, i: int) -> str:
+        return "f"
+
+    def get_sparsity_in(self, i: int) -> ca.Sparsity:
+        return self.function.sparsity_in(i)
+
+    def get_sparsity_out(self, i: int) -> ca.Sparsity:
+        return self.function.sparsity_out(i)
+
+    def eval(self, arg: Sequence[ca.DM]) -> list[Any]:
+        return [HUGE] if self.deadline.over else [self.function(*arg)]
