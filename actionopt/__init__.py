@@ -17,6 +17,7 @@ from actionopt.contraction.rate import Contraction, contraction_at, contraction_
 from actionopt.contraction.stability import measure_stability
 from actionopt.contraction.stability_result import Stability
 from actionopt.contraction.worst import WorstRate, worst_rate
+from actionopt.descent import Descent, descend
 from actionopt.errors import InputError, SolverError
 from actionopt.loading import load_problem
 from actionopt.losses import CustomLoss, Logistic, Loss, SoftmaxCrossEntropy, SquaredError
@@ -62,6 +63,7 @@ __all__ = [
     "CustomLoss",
     "Decay",
     "Dense",
+    "Descent",
     "Drift",
     "Each",
     "Embedding",
@@ -96,6 +98,7 @@ __all__ = [
     "continue_action",
     "contraction_at",
     "contraction_rate",
+    "descend",
     "estimate_lipschitz",
     "feedback_rate",
     "flow",

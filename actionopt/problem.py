@@ -83,6 +83,8 @@ class Problem(Rebuilt):
         option is out of range.
     """
 
+    sampling: Callable[[np.ndarray], np.ndarray] | None = None  # of rows of the output metric's factor
+
     def __init__(
         self,
         modules: Module | Cost | Iterable[Module] | Iterable[Cost],

@@ -51,6 +51,8 @@ def output_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray:
         factor = hessian_factor(problem, y, cost) if closed is None else closed(y)
     if not np.isfinite(factor).all():
         raise InputError(f"the output metric of module {problem.nodes[term.node].label} is not finite at these outputs")
+    if problem.sampling is not None:
+        factor = problem.sampling(factor)
     return factor if term.weight == 1.0 else np.sqrt(term.weight) * factor
 
 
