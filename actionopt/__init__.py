@@ -13,6 +13,8 @@ from actionopt.contraction.certify import Certificate, certify
 from actionopt.contraction.compose import ComposedRate, feedback_rate, network_rate, parallel_rate, series_rate
 from actionopt.contraction.decay import Decay, check_decay
 from actionopt.contraction.lipschitz import Lipschitz, estimate_lipschitz
+from actionopt.contraction.proof.ball import prove_contraction
+from actionopt.contraction.proof.result import ContractionProof
 from actionopt.contraction.rate import Contraction, contraction_at, contraction_rate, rates_along
 from actionopt.contraction.stability import measure_stability
 from actionopt.contraction.stability_result import Stability
@@ -58,6 +60,7 @@ __all__ = [
     "Chain",
     "ComposedRate",
     "Contraction",
+    "ContractionProof",
     "Conv2d",
     "Cost",
     "CustomLoss",
@@ -109,6 +112,7 @@ __all__ = [
     "paper_stability_order",
     "parallel_rate",
     "path_through",
+    "prove_contraction",
     "proximal_step",
     "rates_along",
     "series_rate",

@@ -9,19 +9,28 @@ from actionopt.ops.array import NUMPY, ArrayOps
 from actionopt.ops.base import Ops
 from actionopt.ops.casadi import CASADI, CasadiOps
 from actionopt.ops.dual import Dual, DualOps, duals_over
+from actionopt.ops.interval import INTERVAL, IntervalOps, KinkError
+from actionopt.ops.jets import JetOps, jets_over
 from actionopt.ops.linear import Linear, LinearOps
 from actionopt.ops.linear_program import LinearProgram
+from actionopt.ops.rounded import Interval
 
 __all__ = [
     "CASADI",
+    "INTERVAL",
     "NUMPY",
     "ArrayOps",
     "CasadiOps",
     "Dual",
     "DualOps",
+    "Interval",
+    "IntervalOps",
+    "JetOps",
+    "KinkError",
     "Linear",
     "LinearOps",
     "LinearProgram",
     "Ops",
     "duals_over",
+    "jets_over",
 ]

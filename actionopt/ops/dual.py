@@ -87,7 +87,8 @@ class Dual:
     def __pow__(self, power: Any) -> Any:
         if isinstance(power, Dual):
             raise TypeError("a power must be a number; write x**y as ops.exp(y * ops.log(x))")
-        slope = None if self.tangent is None else power * self.value ** (power - 1) * self.tangent
+        constant = self.tangent is None or power == 0  # 0 x^-1 would be no number at 0
+        slope = None if constant else power * self.value ** (power - 1) * self.tangent
         return Dual(self.value**power, slope, self.level)
 
 
