@@ -17,7 +17,7 @@ import numpy as np
 
 from actionopt.errors import InputError
 from actionopt.ops.array import NUMPY
-from actionopt.ops.base import Array, Ops
+from actionopt.ops.base import Array, Ops, checked_indices, columns_of, one_a_sample
 from actionopt.ops.rounded import TINY, UNIT, Interval, as_interval, enclosed, middle, padded, point
 
 
@@ -68,6 +68,43 @@ class IntervalOps(Ops):
 
     def transpose(self, a: Array) -> Array:
         return as_interval(a).map(NUMPY.transpose)
+
+    def take(self, z: Array, indices: Sequence[int] | np.ndarray) -> Array:
+        return as_interval(z).map(lambda x: NUMPY.take(x, indices))
+
+    def put(self, z: Array, indices: Sequence[int] | np.ndarray, size: int) -> Array:
+        places = checked_indices(indices, size)
+        if len(np.unique(places)) == len(places):
+            return as_interval(z).map(lambda x: NUMPY.put(x, places, size))
+        return self.matmul(z, point(np.eye(size)[places]))
+
+    def one_hot(self, z: Array, size: int) -> Array:
+        z = as_interval(z)
+        if not (z.lo == z.hi).all():
+            raise InputError("ops.one_hot: class numbers that move have no derivative: nothing can be proved")
+        return point(NUMPY.one_hot(z.lo, size))
+
+    def solve(self, matrix: Array, b: Array) -> Array:
+        matrix, b = as_interval(matrix), as_interval(b)
+        size = b.shape[-1]
+        if one_a_sample(matrix.shape[-1], size):
+            stacked = matrix.map(lambda x: x.reshape(*x.shape[:-1], size, size))
+            return solved(stacked, b[..., None])[..., 0]
+        if size == 1:
+            return b / matrix
+        return solved(matrix, b[:, None])[..., 0] if b.ndim == 1 else self.transpose(solved(matrix, self.transpose(b)))
+
+    def matmul_samples(self, a: Array, b: Array, inner: int) -> Array:
+        rows, columns = columns_of(a.shape[-1], inner), columns_of(b.shape[-1], inner)
+        left = as_interval(a).map(lambda x: x.reshape(*x.shape[:-1], rows, inner))
+        right = as_interval(b).map(lambda x: x.reshape(*x.shape[:-1], inner, columns))
+        return self.matmul(left, right).map(lambda x: x.reshape(*x.shape[:-2], rows * columns))
+
+    def parts_as_samples(self, z: Array, count: int) -> Array:
+        return as_interval(z).map(lambda x: NUMPY.parts_as_samples(x, count))
+
+    def samples_as_parts(self, z: Array, count: int) -> Array:
+        return as_interval(z).map(lambda x: NUMPY.samples_as_parts(x, count))
 
     def sum(self, z: Array, keepdims: bool = False) -> Array:
         z = as_interval(z)
@@ -170,6 +207,34 @@ class IntervalOps(Ops):
 
 
 INTERVAL = IntervalOps()
+
+
+def solved(matrix: Interval, right: Interval) -> Interval:
+    """Enclose `A^-1 b` for all matrices `(..., n, n)` and right-hand sides `(..., n, k)` inside; everything for none.
+
+    With Y about the inverse and x about the solution, its error e has `|e| <= |Y (b - A x)| + |1 - Y A| |e|`.
+    """
+    with np.errstate(all="ignore"):
+        centre, target = middle(matrix)[0], middle(right)[0]
+        n = centre.shape[-1]
+        sound = np.isfinite(centre).all(axis=(-1, -2)) & (np.linalg.matrix_rank(np.nan_to_num(centre)) == n)
+        safe = np.where(sound[..., None, None], centre, np.eye(n))
+        inverse, start = np.linalg.inv(safe), np.linalg.solve(safe, np.nan_to_num(target))
+        rest = _matrix_product(point(inverse), right - _matrix_product(matrix, point(start))).magnitude
+        lost = (_matrix_product(point(inverse), matrix) - np.eye(n)).magnitude
+        grown = 1.0 + (n + 4) * UNIT
+        sums = lost.sum(axis=-1) * grown
+        factor = sums.max(axis=-1)[..., None, None] * grown
+        worst = rest.max(axis=-2, keepdims=True) / (1.0 - factor) * grown
+        error = (rest + sums[..., None] * worst) * grown
+        error = np.where((factor < 1.0) & sound[..., None, None], error, np.nan)
+        return enclosed(*_around(start, error))
+
+
+def _around(centre: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of `centre +- reach`, rounded outward."""
+    wide = reach + UNIT * (abs(centre) + reach)
+    return centre - wide, centre + wide
 
 
 def _matrix_product(a: Interval, b: Interval) -> Interval:

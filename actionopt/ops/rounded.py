@@ -65,6 +65,9 @@ class Interval:
         """Whether all ends are finite."""
         return bool(np.isfinite(self.lo).all() and np.isfinite(self.hi).all())
 
+    def __len__(self) -> int:
+        return len(self.lo)
+
     def __repr__(self) -> str:
         return f"Interval({self.lo!r}, {self.hi!r})"
 

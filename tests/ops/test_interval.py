@@ -274,3 +274,38 @@ def test_ranges_of_derivatives(name: str, order: int) -> None:
 def test_meet_keeps_what_both_say() -> None:
     a, b = Interval(np.array([0.0]), np.array([2.0])), Interval(np.array([1.0]), np.array([3.0]))
     assert (meet(a, b).lo[0], meet(a, b).hi[0]) == (1.0, 2.0)
+
+
+@pytest.mark.parametrize("name", ["take", "put", "solve", "solve_each", "matmul_samples", "parts", "one_hot"])
+def test_functions_that_arrange_and_solve(name: str, rng: np.random.Generator) -> None:
+    matrix = np.eye(3) * 3.0 + 0.5 * rng.standard_normal((3, 3))
+    formula = {
+        "take": lambda ops, z: ops.take(z, [2, 0, 0]),
+        "put": lambda ops, z: ops.put(z, [1, 1, 3], 5),
+        "solve": lambda ops, z: ops.solve(ops.row(matrix), z),
+        "solve_each": lambda ops, z: ops.solve(
+            ops.concatenate([z + 4.0, ops.take(z, [0, 1, 2]), ops.take(z, [0, 2, 1]) + ops.row([0.0, 0.0, 9.0])]), z
+        ),
+        "matmul_samples": lambda ops, z: ops.matmul_samples(z, ops.transpose_samples(z, 3), 1),
+        "parts": lambda ops, z: ops.samples_as_parts(ops.tanh(ops.parts_as_samples(z, 3)), 3),
+        "one_hot": lambda ops, z: z * ops.one_hot(ops.row([[1.0]]), 3),
+    }[name]
+    z, reach = rng.standard_normal((4, 3)), 0.01
+    for ops, plain in ((INTERVAL, NUMPY), (duals_over(INTERVAL), duals_over(NUMPY))):
+        along = rng.standard_normal((4, 3))
+        box: Any = Interval(z - reach, z + reach)
+        inside: Any = z + reach * rng.uniform(-1, 1, z.shape)
+        if ops is not INTERVAL:
+            box, inside = ops.dual(box, along), plain.dual(inside, along)
+        found, value = ends(formula(ops, box)), np.asarray(ends(formula(plain, inside)).lo)
+        assert (found.lo <= value + 1e-12).all()
+        assert (value - 1e-12 <= found.hi).all()
+        assert np.isfinite(found.lo).all()
+
+
+def test_a_system_that_may_be_singular_is_not_solved() -> None:
+    found = INTERVAL.solve(Interval(np.eye(2) - 1.5, np.eye(2) + 1.5), point(np.ones((1, 2))))
+    assert np.isinf(found.lo).all()
+    assert np.isinf(found.hi).all()
+    with pytest.raises(ValueError, match="class numbers that move"):
+        INTERVAL.one_hot(Interval(np.zeros((1, 1)), np.ones((1, 1))), 2)

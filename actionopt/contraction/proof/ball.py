@@ -133,7 +133,8 @@ class Prover:
     def affordable(self) -> bool:
         """Whether second derivatives of the outputs fit."""
         problem = self.problem
-        return problem.size**2 * problem.samples * problem.modules[-1].out_size <= NUMBERS
+        widest = max(node.size for node in problem.nodes)
+        return problem.size**2 * problem.samples * widest <= NUMBERS
 
     @cached_property
     def at_centre(self) -> list[Interval]:

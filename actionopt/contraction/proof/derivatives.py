@@ -6,13 +6,13 @@ Weights are counted in units of the mass: `w = c + s x` with `s = 1/sqrt(D)` rou
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from actionopt.backprop import forward_states, split_weights
 from actionopt.contraction.proof.symmetry import symmetric
+from actionopt.network import Network
 from actionopt.ops.base import Array, Ops
 from actionopt.ops.dual import DualOps
 from actionopt.ops.interval import INTERVAL
@@ -50,9 +50,8 @@ def derivatives(problem: Problem, box: Interval, order: int) -> list[Interval]:
         `(...)`, `(..., n)`, `(..., n, n)`, .., each symmetric.
     """
     ops, w = seeded(problem, box, order)
-    n, view = problem.size, exact_view(problem)
-    states = forward_states(view, ops, split_weights(view, ops, w))
-    losses = view.loss.value(ops, states[-1], view.target_array)
+    n, network = problem.size, exact_network(problem)
+    losses = network.values(ops, network.forward(ops, network.split(ops, w)))
     own = (*box.shape[:-1], problem.samples)
     found = [_mean(derivative_of(ops, losses, order, k, n, own), k) for k in range(order + 1)]
     if problem.weight_decay:
@@ -72,11 +71,19 @@ def seeded(problem: Problem, box: Interval, order: int) -> tuple[Ops, Array]:
     return ops, w
 
 
-def exact_view(problem: Problem, data: Any = None) -> Any:
-    """Return the problem with its samples, or the intervals `data = (inputs, targets)`, in the interval namespace."""
-    view: Any = copy.copy(problem)
-    view.inputs, view.target_array = map(as_interval, (problem.inputs, problem.target_array) if data is None else data)
-    return view
+def exact_network(problem: Problem, data: Any = None) -> Network:
+    """Return the network on its samples as exact numbers, or on the intervals `data = (inputs, targets)`.
+
+    Each is one array, or a tuple with one an input and one a cost.
+    """
+    network = problem.network
+    inputs, targets = (network.data, network.targets) if data is None else map(_several, data)
+    exact: Any = {"data": tuple(map(as_interval, inputs)), "targets": tuple(map(as_interval, targets))}
+    return replace(network, **exact)
+
+
+def _several(arrays: Any) -> tuple[Any, ...]:
+    return arrays if isinstance(arrays, tuple) else (arrays,)
 
 
 def derivative_of(ops: Ops, z: Array, order: int, k: int, n: int, own: tuple[int, ...]) -> Interval:

@@ -24,8 +24,8 @@ from actionopt.contraction.proof.eigenvalues import greatest_eigenvalue, least_e
 from actionopt.contraction.proof.outputs import Outputs, joined, norms_up, rows
 from actionopt.contraction.proof.taylor import weighed
 from actionopt.errors import InputError
-from actionopt.ops.interval import INTERVAL
-from actionopt.ops.rounded import UNIT, Interval, ball, meet, middle, point
+from actionopt.ops.interval import INTERVAL, solved
+from actionopt.ops.rounded import UNIT, Interval, meet, middle
 from actionopt.problem import Problem
 
 
@@ -151,29 +151,17 @@ def _along(x: Interval, u: Interval) -> Interval:
 
 
 def _solved(matrix: Interval, right: Interval) -> Interval:
-    """Enclose `A^-1 b` for all A, b inside: with Y about the inverse, the error e has `|e| <= |Y r| + |1 - Y A| |e|`.
+    """Enclose the solution of a linear system of the metric.
 
     Raises
     ------
     InputError
         If a matrix inside may be singular.
     """
-    centre = middle(matrix)[0]
-    n = len(centre)
-    if not (matrix.finite and right.finite):
-        return Interval(np.full(n, -np.inf), np.full(n, np.inf))
-    inverse = point(np.linalg.inv(centre))
-    start = np.linalg.solve(centre, middle(right)[0])
-    rest = INTERVAL.matmul(inverse, (right - INTERVAL.matmul(matrix, point(start)[:, None])[..., 0])[:, None])[..., 0]
-    lost = (INTERVAL.matmul(inverse, matrix) - np.eye(n)).magnitude
-    grown = 1.0 + (n + 4) * UNIT
-    factor = float(lost.sum(axis=-1).max() * grown)
-    if not factor < 1.0:
+    found = solved(matrix, right[:, None])[..., 0]
+    if matrix.finite and right.finite and not found.finite:
         raise InputError("the metric may be singular over this region: take a smaller radius, or a larger mass")
-    first = rest.magnitude
-    worst = first.max() / (1.0 - factor) * grown
-    error = (first + lost.sum(axis=-1) * grown * worst) * grown
-    return ball(start, error)
+    return found
 
 
 def _symmetrised(matrix: Interval) -> Interval:

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.backprop import forward_states, split_weights
-from actionopt.contraction.proof.derivatives import ROUNDED, derivative_of, exact_view, seeded
+from actionopt.contraction.proof.derivatives import ROUNDED, derivative_of, exact_network, seeded
 from actionopt.contraction.proof.symmetry import symmetric
 from actionopt.losses import Logistic, Loss, SquaredError
 from actionopt.ops.interval import INTERVAL
@@ -79,14 +78,16 @@ def outputs(problem: Problem, box: Interval, order: int, data: Any = None) -> li
     `data = (inputs, targets)` takes the place of the problem's samples, as intervals or as numbers.
     """
     ops, w = seeded(problem, box, order)
-    n, view = problem.size, exact_view(problem, data)
-    states = forward_states(view, ops, split_weights(view, ops, w))
-    samples = view.inputs.shape[-2]
-    own = (*box.shape[:-1], samples, problem.modules[-1].out_size)
-    z, *slopes = [derivative_of(ops, states[-1], order, k, n, own) for k in range(order + 1)]
-    jacobian = slopes[0] if slopes else None
-    bent = symmetric(slopes[1], 2) if order > 1 else None
-    return [Outputs(view.loss, 1.0, view.target_array, z, jacobian, bent)]
+    n, network = problem.size, exact_network(problem, data)
+    states = network.forward(ops, network.split(ops, w))
+    found = []
+    for term, targets in zip(network.costs, network.targets, strict=True):
+        own = (*box.shape[:-1], network.samples, network.nodes[term.node].size)
+        z, *slopes = [derivative_of(ops, states[term.node], order, k, n, own) for k in range(order + 1)]
+        jacobian = slopes[0] if slopes else None
+        bent = symmetric(slopes[1], 2) if order > 1 else None
+        found.append(Outputs(term.loss, term.weight, as_interval(targets), z, jacobian, bent))
+    return found
 
 
 def centred(wide: list[Outputs], centre: list[Outputs], radius: float) -> list[Outputs]:

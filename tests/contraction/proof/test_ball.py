@@ -254,3 +254,23 @@ def test_a_callable_output_metric_is_named() -> None:
     )
     with pytest.raises(ao.InputError, match="a proof knows the output metrics 'fisher' and 'euclidean'"):
         prove_contraction(problem, [0.1, 0.2], 0.01, metric="joint")
+
+
+def test_networks_with_shared_weights_and_several_costs() -> None:
+    rng = np.random.default_rng(0)
+    x = ao.Input(rng.standard_normal((4, 2)))
+    cell = ao.Dense(2, 2, "tanh")
+    once = cell(x)
+    twice = cell(once)
+    read = ao.Dense(2, 1)
+    costs = [
+        ao.Cost(read(twice), ao.SquaredError(), 0.5 * rng.standard_normal(4)),
+        ao.Cost(once, ao.SquaredError(), 0.3 * rng.standard_normal((4, 2)), weight=0.5),
+    ]
+    problem = ao.Problem(costs, weight_decay=0.3)
+    centre = ao.train(problem, problem.initial_weights(0), solver="newton").weights
+    for metric in METRICS:
+        proof = prove_contraction(problem, centre, metric=metric)
+        assert proof.proved
+        rates = [ao.contraction_rate(problem, w, metric=metric) for w in in_ball(problem, centre, proof.radius, 40)]
+        assert min(rates) >= proof.rate
