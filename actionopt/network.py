@@ -130,6 +130,11 @@ class Network:
         return sum(group.size for group in self.groups)
 
     @cached_property
+    def sizes(self) -> list[int]:
+        """Number of weights of each group."""
+        return [group.size for group in self.groups]
+
+    @cached_property
     def placed(self) -> tuple[Place, ...]:
         """The nodes that run a module, in order."""
         return self.nodes[len(self.data) :]
@@ -157,9 +162,23 @@ class Network:
                 found[source] |= found[index]
         return tuple(frozenset(costs) for costs in found)
 
+    @cached_property
+    def entered(self) -> tuple[frozenset[int], ...]:
+        """For every group the costs that its weights enter, by index."""
+        return tuple(frozenset().union(*(self.reach[node] for node in group.uses)) for group in self.groups)
+
+    @cached_property
+    def fixed(self) -> tuple[bool, ...]:
+        """For every node whether no weights enter what it takes."""
+        moving: list[bool] = []
+        for place in self.nodes:
+            own = place.module is not None and place.module.weight_size > 0
+            moving.append(own or any(moving[source] for source in place.of))
+        return tuple(not any(moving[source] for source in place.of) for place in self.nodes)
+
     def split(self, ops: Ops, w: Array) -> list[Array]:
         """Split weights `(..., n)` of any namespace into one piece a group."""
-        return ops.split(w, [group.size for group in self.groups])
+        return ops.split(w, self.sizes)
 
     def joined(self, ops: Ops, place: Place, states: Sequence[Array]) -> Array:
         """Return what a node takes: the states of its sources, feature after feature."""
@@ -227,17 +246,21 @@ class Network:
                 own, dz = visit(place, piece, z, states[index], adjoint)
             before = pulled[place.group]  # type: ignore[index]
             pulled[place.group] = own if before is None else before + own  # type: ignore[index]
-            if dz is not None:
-                for source, part in self._apart(ops, place, dz):
-                    arrived[source] = (arrive or _added)(source, index, arrived[source], part)
+            if dz is None or not place.of:
+                continue
+            parts = [dz] if len(place.of) == 1 else ops.split(dz, self._cuts[index])
+            for source, part in zip(place.of, parts, strict=True):
+                before = arrived[source]
+                if arrive is None:
+                    arrived[source] = part if before is None else before + part
+                else:
+                    arrived[source] = arrive(source, index, before, part)
         return arrived, pulled
 
-    def _apart(self, ops: Ops, place: Place, dz: Array) -> list[tuple[int, Array]]:
-        """Take what goes to a node's joined inputs apart, a piece for each of its sources."""
-        if len(place.of) == 1:
-            return [(place.of[0], dz)]
-        sizes = [self.nodes[source].size for source in place.of]
-        return list(zip(place.of, ops.split(dz, sizes) if sizes else [], strict=True))
+    @cached_property
+    def _cuts(self) -> list[list[int]]:
+        """For every node the features that it takes from each of its sources."""
+        return [[self.nodes[source].size for source in place.of] for place in self.nodes]
 
     def values(self, ops: Ops, states: Sequence[Array]) -> Array:
         """Return the energy of every sample `(..., B)` at these states, without weight decay: its mean is E."""
@@ -302,10 +325,6 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "handles": ()}  # a long chain of handles would not fit the pickler's stack
-
-
-def _added(source: int, node: int, before: Array | None, more: Array) -> Array:
-    return more if before is None else before + more
 
 
 def _times(weight: float, value: Array) -> Array:

@@ -29,8 +29,8 @@ def output_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray:
     Returns
     -------
     array (..., m, B, d)
-        Row i of sample b is `[..., i, b, :]`. m = 0 where the output metric is None, d for the Euclidean one,
-        d - 1 for the Fisher metric of softmax, at most d otherwise.
+        Row i of sample b is `[..., i, b, :]`. m = 0 where the output metric is None or the weight is zero, d for the
+        Euclidean one, d - 1 for the Fisher metric of softmax, at most d otherwise.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def output_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray:
         If the factor has the wrong shape or is not finite, or the Hessian of the loss is not positive semidefinite.
     """
     term, targets = problem.costs[cost], problem.network.targets[cost]
-    if problem.output_metric is None:
+    if problem.output_metric is None or term.weight == 0.0:
         return np.zeros((*y.shape[:-2], 0, *y.shape[-2:]))
     if callable(problem.output_metric):
         factor = np.stack(np.broadcast_arrays(*user_rows(problem, cost, NUMPY, y, targets)), axis=-3)

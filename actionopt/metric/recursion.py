@@ -65,19 +65,20 @@ def pulled_rows(
     if check:
         _check_finite(problem, states[len(network.data) :])
     if factors is None:
-        factors = [_factor_where_finite(problem, states[term.node], j) for j, term in enumerate(network.costs)]
-    factors = [factor / np.sqrt(problem.samples) for factor in factors]
+        factor = output_factor if check else _factor_where_finite
+        factors = [factor(problem, states[term.node], j) for j, term in enumerate(network.costs)]
+    root = np.sqrt(problem.samples)
+    factors = [factor / root for factor in factors]
     stack = Stack(network, [factor.shape[-3] for factor in factors])
     if not stack.count(stack.all):
         return [[] for _ in network.groups]
 
     def visit(place: Place, piece: np.ndarray, z: np.ndarray, out: np.ndarray, rows: np.ndarray) -> Any:
-        pulled = None
-        if stack.onward(place):
-            own, pulled = pull_rows(place.module, piece, z, out, rows)
+        if network.fixed[place.index]:
+            own, pulled = own_rows(place.module, piece, z, out, rows), None
         else:
-            own = own_rows(place.module, piece, z, out, rows)
-        wanted = stack.all if together else stack.of_group(place.group)
+            own, pulled = pull_rows(place.module, piece, z, out, rows)
+        wanted = stack.all if together else network.entered[place.group]  # type: ignore[index]
         return [stack.spread_rows(own, network.reach[place.index], wanted)], pulled
 
     def arrive(source: int, node: int, before: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
@@ -95,8 +96,6 @@ def _check_finite(problem: Problem, states: list[np.ndarray]) -> None:
 
 
 def _factor_where_finite(problem: Problem, y: np.ndarray, cost: int) -> np.ndarray:
-    if problem.costs[cost].weight == 0.0:
-        return np.zeros((*y.shape[:-2], 0, *y.shape[-2:]))
     finite = np.isfinite(y).all(axis=(-1, -2), keepdims=True)
     if finite.all():
         return output_factor(problem, y, cost)

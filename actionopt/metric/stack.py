@@ -7,12 +7,11 @@ nothing is multiplied with rows that are zero by the shape of the network.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
 from actionopt.metric.rows import Rows, spread
-from actionopt.network import Network, Place
+from actionopt.network import Network
 
 Costs = frozenset[int]
 
@@ -28,25 +27,6 @@ class Stack:
     def count(self, costs: Costs) -> int:
         """Return how many rows a sample some costs have together."""
         return sum(self.counts[j] for j in costs)
-
-    def of_group(self, group: int | None) -> Costs:
-        """Return the costs that the weights of a group enter."""
-        if group is None or len(self.counts) == 1:
-            return self.all
-        return frozenset().union(*(self.network.reach[node] for node in self.network.groups[group].uses))
-
-    def onward(self, place: Place) -> bool:
-        """Whether weights enter the states that a node takes."""
-        return any(self._moving[source] for source in place.of)
-
-    @cached_property
-    def _moving(self) -> list[bool]:
-        """For every node whether weights enter its state."""
-        moving: list[bool] = []
-        for place in self.network.nodes:
-            own = place.module is not None and place.module.weight_size > 0
-            moving.append(own or any(moving[source] for source in place.of))
-        return moving
 
     def sources(self, factors: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
         """Return the rows that enter at the nodes with costs, by node, stacked as the node has them."""
