@@ -105,7 +105,7 @@ class Network:
         In the order of their first use, which is the order of the weights in the flat vector.
     costs : tuple of Term
     data : tuple of arrays (B, d)
-        One for each of the first nodes.
+        One for each of the first nodes; columns of CasADi's where the network is walked on its symbols.
     targets : tuple of arrays (B, t)
         One a cost, as its loss takes them.
     handles : tuple of Node
@@ -115,8 +115,8 @@ class Network:
     nodes: tuple[Place, ...]
     groups: tuple[Group, ...]
     costs: tuple[Term, ...]
-    data: tuple[np.ndarray, ...]
-    targets: tuple[np.ndarray, ...]
+    data: tuple[Array, ...]
+    targets: tuple[Array, ...]
     handles: tuple[Node, ...] = ()
 
     @property
@@ -185,8 +185,14 @@ class Network:
         if len(place.of) == 1:
             return states[place.of[0]]
         if not place.of:
-            return np.zeros((*(self.data or self.targets)[0].shape[:-1], 0))
+            return self._nothing
         return ops.concatenate([states[source] for source in place.of])
+
+    @property
+    def _nothing(self) -> Array:
+        """Samples of no features: rows in NumPy, columns in CasADi."""
+        like = (self.data or self.targets)[0]
+        return np.zeros((*like.shape[:-1], 0)) if isinstance(like, np.ndarray) else type(like)(0, like.shape[1])
 
     def forward(self, ops: Ops, pieces: Sequence[Array], visit: Visit | None = None) -> list[Array]:
         """Walk forward: return the state of every node, `(..., B, d_k)`, in the namespace `ops`.

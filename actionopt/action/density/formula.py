@@ -7,6 +7,7 @@ millisecond.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,7 @@ from actionopt.action.density.stage_formula import stage_value
 from actionopt.action.interrupts import uninterrupted
 from actionopt.action.lagrangian import Drift, Lagrangian
 from actionopt.errors import InputError
+from actionopt.ops.columns import COLUMNS
 from actionopt.problem import Problem
 from actionopt.symbolic import loss_function, module_function
 
@@ -150,13 +152,17 @@ def _constant_flow(problem: Problem, w: ca.SX, v: ca.SX) -> ca.SX:
 
 def _energy(problem: Problem, w: ca.SX) -> ca.SX:
     """The energy as one scalar graph; for few samples."""
-    problem.network.check_chain("a CasADi action")
-    functions = [module_function(module) for module in problem.modules]
-    loss = loss_function(problem.loss, problem.modules[-1].out_size, problem.target_array.shape[1])
+    network, pieces = problem.network, [w[piece] for piece in problem.slices]
+    functions = {id(module): module_function(module) for module in problem.modules}
+    losses = [
+        loss_function(term.loss, problem.nodes[term.node].size, targets.shape[1])
+        for term, targets in zip(network.costs, network.targets, strict=True)
+    ]
     energy = 0.5 * problem.weight_decay * ca.sumsqr(w)
-    for sample, target in zip(problem.inputs, problem.target_array, strict=True):
-        z = ca.SX(sample)
-        for function, piece in zip(functions, problem.slices, strict=True):
-            z = function(z, w[piece])
-        energy += loss(z, target) / problem.samples
+    for b in range(problem.samples):
+        columns = [tuple(ca.SX(array[b]) for array in arrays) for arrays in (network.data, network.targets)]
+        sample = replace(network, data=columns[0], targets=columns[1])
+        states = sample.forward(COLUMNS, pieces, lambda place, piece, z: functions[id(place.module)](z, piece))
+        for term, loss, target in zip(network.costs, losses, sample.targets, strict=True):
+            energy += term.weight * loss(states[term.node], target) / problem.samples
     return energy

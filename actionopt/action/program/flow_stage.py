@@ -1,14 +1,14 @@
 """One stage of a problem's Riemannian gradient flow as a CasADi graph, without the inverse of its metric.
 
 The flow's own velocity u is a variable of the stage, held by `G(w) u + g(w) = 0`, and the density is
-`l = 1/2 (v - u)^T G(w) (v - u)`. G is applied by pushing tangents through the chain and pulling adjoints back.
-Condensed, states and adjoints are expressions in w; lifted, they are variables too, and the equations of the layers
+`l = 1/2 (v - u)^T G(w) (v - u)`. G is applied by pushing tangents through the network and pulling adjoints back.
+Condensed, states and adjoints are expressions in w; lifted, they are variables too, and the equations of the nodes
 and their adjoints are constraints.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import casadi as ca
 import numpy as np
@@ -17,11 +17,11 @@ from actionopt.backprop import adjoints
 from actionopt.metric.batched import BatchedMetric
 from actionopt.metric.output import output_product
 from actionopt.modules import Module
+from actionopt.network import Network, Place
 from actionopt.ops import CASADI
+from actionopt.ops.columns import COLUMNS
 from actionopt.problem import Problem
 from actionopt.symbolic import loss_function, module_function
-
-Sample = list[ca.SX]  # states or adjoints of one sample, one column a module
 
 
 class FlowStage:
@@ -31,28 +31,28 @@ class FlowStage:
     ----------
     w, v : SX (n,)
     extra : SX
-        What else is unknown: `u (n,)` unless the metric is constant; then, where lifted, the states z_1 .. z_L and the
-        adjoints lam_1 .. lam_L of every sample, sample after sample, with `lam = dE/dz` as in `actionopt.adjoints`.
+        What else is unknown: `u (n,)` unless the metric is constant; then, where lifted, the states and the adjoints
+        of the nodes that run a module, for every sample, sample after sample, with `lam = dE/dz` as in
+        `actionopt.adjoints`.
     density : SX
         `l(w, v)`, divided by the scale, as are loss, mass and adjoints: all of them grow with the loss's unit.
     equalities : list of SX
-        `G u + g` `(n,)` unless the metric is constant; where lifted `f(z_{a-1}, w_a) - z_a` and
-        `A_{a+1}^T lam_{a+1} - lam_a` (at the output `loss'/B - lam_L`), sample after sample.
+        `G u + g` `(n,)` unless the metric is constant; where lifted `f_k(z_of(k), w) - z_k` and, with what costs and
+        children give, `dE/dz_k - lam_k`, sample after sample.
     """
 
     def __init__(self, problem: Problem, metric: str, lifted: bool, scale: float = 1.0) -> None:
-        problem.network.check_chain("a lifted or CasADi action")
         self.problem, self.joint = problem, metric == "joint"
-        self.mass, self.decay = problem.mass / scale, problem.weight_decay / scale
+        self.mass, decay = problem.mass / scale, problem.weight_decay / scale
         self.constant = metric == "euclidean" or problem.output_metric is None
-        self.layers = [_Layer(module) for module in problem.modules]
-        self.loss_gradient, self.output_metric = _output_functions(problem, scale)
+        self.layers = {id(module): _Layer(module) for module in problem.modules}
+        self.costs = [_CostFunctions(problem, j, scale) for j in range(len(problem.costs))]
         n = problem.size
         self.w, self.v = ca.SX.sym("w", n), ca.SX.sym("v", n)
         u = ca.SX.sym("u", 0 if self.constant else n)
         self.weights = [self.w[piece] for piece in problem.slices]
         samples = [self._sample(b, lifted) for b in range(problem.samples)]
-        self.gradient = self._gradient(samples)
+        self.gradient = sum((sample.gradient for sample in samples), start=decay * self.w)
         self.extra = ca.vertcat(u, *[sample.unknowns for sample in samples])
         if self.constant:
             self.equalities = [sample.equations for sample in samples] if lifted else []
@@ -63,43 +63,53 @@ class FlowStage:
         self.density = 0.5 * self._metric_product(samples, self.v - u)[1]
         self.equalities = [flow + self.gradient, *([sample.equations for sample in samples] if lifted else [])]
 
+    def _layer(self, place: Place) -> _Layer:
+        return self.layers[id(place.module)]
+
     def _sample(self, b: int, lifted: bool) -> _Sample:
-        """States and adjoints of sample b: expressions in w, or variables with their equations."""
-        inputs, target = ca.SX(self.problem.inputs[b]), ca.DM(self.problem.target_array[b])
-        if not lifted:
-            before, output = self._forward(inputs)
-            return _Sample(before, output, self._backward(before, output, target), target)
-        states = [ca.SX.sym("z", layer.out_size) for layer in self.layers]
-        adjoints = [ca.SX.sym("lam", layer.out_size) for layer in self.layers]
-        before = [inputs, *states[:-1]]
-        forward = [layer.forward(z, w) for layer, z, w in zip(self.layers, before, self.weights, strict=True)]
-        backward = self._backward(before, states[-1], target, adjoints)
-        unknowns = ca.vertcat(*states, *adjoints)
-        return _Sample(before, states[-1], adjoints, target, unknowns, ca.vertcat(*forward, *backward) - unknowns)
+        """States and gradient of sample b: expressions in w, or variables with their equations."""
+        network = self._of_sample(b)
+        unknowns: list[ca.SX] = []
+        adjoints: list[ca.SX] = []
+        equations: list[ca.SX] = []
 
-    def _forward(self, z: ca.SX) -> tuple[Sample, ca.SX]:
-        """Inputs of the layers, and the output."""
-        before: Sample = []
-        for layer, w in zip(self.layers, self.weights, strict=True):
-            before.append(z)
-            z = layer.forward(z, w)
-        return before, z
+        def forward(place: Place, w: ca.SX, z: ca.SX) -> ca.SX:
+            return held(self._layer(place).forward(z, w), "z", unknowns)
 
-    def _backward(self, before: Sample, output: ca.SX, target: ca.DM, given: Sample | None = None) -> Sample:
-        """Adjoints lam_1 .. lam_L, each pulled back from the one above: from those given where there are any."""
-        adjoints = [self.loss_gradient(output, target) / self.problem.samples]
-        for a in range(len(self.layers) - 1, 0, -1):
-            above = given[a] if given else adjoints[0]
-            adjoints.insert(0, self.layers[a].pull(before[a], self.weights[a], above)[0])
-        return adjoints
+        def backward(place: Place, w: ca.SX, z: ca.SX, state: ca.SX, adjoint: ca.SX) -> tuple[ca.SX, ca.SX]:
+            pulled, own = self._layer(place).pull(z, w, held(adjoint, "lam", adjoints))
+            return own, pulled
 
-    def _gradient(self, samples: list[_Sample]) -> ca.SX:
-        """`g = sum_b B_b^T lam_b + weight_decay w`."""
-        total = self.decay * self.w
-        for sample in samples:
-            parts = zip(self.layers, sample.before, self.weights, sample.adjoints, strict=True)
-            total += ca.vertcat(*[layer.pull(z, w, lam)[1] for layer, z, w, lam in parts])
-        return total
+        def held(expression: ca.SX, name: str, among: list[ca.SX]) -> ca.SX:
+            """Return a variable for the expression where lifted, and note its equation."""
+            if not lifted:
+                return expression
+            among.append(ca.SX.sym(name, expression.numel()))
+            equations.append(expression - among[-1])
+            return among[-1]
+
+        states = network.forward(COLUMNS, self.weights, forward)
+        sources: dict[int, ca.SX] = {}
+        for term, functions, target in zip(network.costs, self.costs, network.targets, strict=True):
+            slope = functions.gradient(states[term.node], target) / self.problem.samples
+            sources[term.node] = sources.get(term.node, 0) + slope
+        gradient = network.backward(COLUMNS, self.weights, states, sources, backward)[1]
+        if lifted:  # adjoints arise from the last node back
+            places = len(unknowns)
+            equations[places:] = equations[: places - 1 : -1]
+        return _Sample(
+            network,
+            states,
+            ca.vertcat(*gradient),
+            ca.vertcat(ca.SX(0, 1), *unknowns, *adjoints[::-1]),
+            ca.vertcat(ca.SX(0, 1), *equations),
+        )
+
+    def _of_sample(self, b: int) -> Network:
+        """The network on the data and targets of one sample, as columns."""
+        network = self.problem.network
+        data, targets = (tuple(ca.SX(array[b]) for array in arrays) for arrays in (network.data, network.targets))
+        return replace(network, data=data, targets=targets)
 
     def _metric_product(self, samples: list[_Sample], x: ca.SX) -> tuple[ca.SX, ca.SX]:
         """`G x` and `x . G x`, the mean over samples of tangents pushed forward and pulled back."""
@@ -112,45 +122,58 @@ class FlowStage:
         return product, square
 
     def _pushed_and_pulled(self, sample: _Sample, moves: list[ca.SX]) -> tuple[ca.SX, ca.SX]:
+        groups = range(len(moves))
         if self.joint:
-            tangent = self._push(sample, moves, range(len(self.layers)))
-            force = self.output_metric(sample.output, sample.target, tangent)
-            return ca.vertcat(*self._pull(sample, force, 0)), ca.dot(tangent, force)
-        own, square = [], ca.SX(0)
-        for a in range(len(self.layers)):
-            tangent = self._push(sample, moves, [a])
-            force = self.output_metric(sample.output, sample.target, tangent)
-            own.append(self._pull(sample, force, a)[0])
+            own, square = self._through(sample, moves)
+            return ca.vertcat(*own), square
+        products, total = [], ca.SX(0)
+        for a in groups:
+            alone = [move if a == b else ca.SX(move.numel(), 1) for b, move in enumerate(moves)]
+            own, square = self._through(sample, alone)
+            products.append(own[a])
+            total += square
+        return ca.vertcat(*products), total
+
+    def _through(self, sample: _Sample, moves: list[ca.SX]) -> tuple[list[ca.SX], ca.SX]:
+        """Push a move of the weights to the costs and pull the output metric's force back, a piece a group."""
+        tangents = self._push(sample, moves)
+        sources: dict[int, ca.SX] = {}
+        square = ca.SX(0)
+        for term, functions, target in zip(sample.network.costs, self.costs, sample.network.targets, strict=True):
+            state, tangent = sample.states[term.node], tangents[term.node]
+            force = functions.metric(state, target, tangent)
             square += ca.dot(tangent, force)
-        return ca.vertcat(*own), square
+            sources[term.node] = sources.get(term.node, 0) + force
 
-    def _push(self, sample: _Sample, moves: list[ca.SX], moving: range | list[int]) -> ca.SX:
-        """Tangent of the output when the weights of the `moving` layers move."""
-        tangent = ca.SX.zeros(self.layers[moving[0]].in_size)
-        for a in range(moving[0], len(self.layers)):
-            move = moves[a] if a in moving else ca.SX.zeros(moves[a].numel())
-            tangent = self.layers[a].push(sample.before[a], self.weights[a], tangent, move)
-        return tangent
+        def visit(place: Place, w: ca.SX, z: ca.SX, state: ca.SX, adjoint: ca.SX) -> tuple[ca.SX, ca.SX]:
+            pulled, own = self._layer(place).pull(z, w, adjoint)
+            return own, pulled
 
-    def _pull(self, sample: _Sample, adjoint: ca.SX, down_to: int) -> list[ca.SX]:
-        """Weight adjoints of the layers from `down_to` up."""
-        pieces: list[ca.SX] = []
-        for a in range(len(self.layers) - 1, down_to - 1, -1):
-            adjoint, piece = self.layers[a].pull(sample.before[a], self.weights[a], adjoint)
-            pieces.insert(0, piece)
-        return pieces
+        return sample.network.backward(COLUMNS, self.weights, sample.states, sources, visit)[1], square
+
+    def _push(self, sample: _Sample, moves: list[ca.SX]) -> list[ca.SX]:
+        """Tangents of all states when the weights move."""
+        network, states = sample.network, sample.states
+        still = replace(network, data=tuple(ca.SX(place.size, 1) for place in network.nodes[: len(network.data)]))
+
+        def visit(place: Place, move: ca.SX, tangent: ca.SX) -> ca.SX:
+            if not move.nnz() and not tangent.nnz():
+                return ca.SX(place.size, 1)
+            z, w = network.joined(COLUMNS, place, states), self.weights[place.group]  # type: ignore[index]
+            return self._layer(place).push(z, w, tangent, move)
+
+        return still.forward(COLUMNS, moves, visit)
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Inputs of the layers, output and adjoints of one sample; its unknowns and equations where lifted."""
+    """The network on one sample's data, its states and gradient; its unknowns and equations where lifted."""
 
-    before: Sample
-    output: ca.SX
-    adjoints: Sample
-    target: ca.DM
-    unknowns: ca.SX = field(default_factory=lambda: ca.SX(0, 1))
-    equations: ca.SX = field(default_factory=lambda: ca.SX(0, 1))
+    network: Network
+    states: list[ca.SX]
+    gradient: ca.SX
+    unknowns: ca.SX
+    equations: ca.SX
 
 
 class _Layer:
@@ -168,21 +191,22 @@ class _Layer:
         self.pull = ca.Function("pull", [z, w, adjoint], pulled)
 
 
-def _output_functions(problem: Problem, scale: float) -> tuple[ca.Function, ca.Function]:
-    """Functions of one sample, over the scale: the loss's gradient `(y, target)`, the output metric times x."""
-    y = ca.SX.sym("y", problem.modules[-1].out_size)
-    x = ca.SX.sym("x", y.numel())
-    target = ca.SX.sym("target", problem.target_array.shape[1])
-    loss = loss_function(problem.loss, y.numel(), target.numel())(y, target)
-    gradient = ca.gradient(loss, y)
-    if problem.output_metric == "fisher":
-        product = ca.jtimes(gradient, y, x)
-    else:
-        product = output_product(problem, 0, CASADI, y.T, target.T, x.T).T
-    return (
-        ca.Function("loss_gradient", [y, target], [ca.densify(gradient / scale)]),
-        ca.Function("output_metric", [y, target, x], [ca.densify(product / scale)]),
-    )
+class _CostFunctions:
+    """A cost's functions of one sample, over the scale: its gradient, and the output metric times a vector."""
+
+    def __init__(self, problem: Problem, cost: int, scale: float) -> None:
+        term = problem.costs[cost]
+        y = ca.SX.sym("y", problem.nodes[term.node].size)
+        x = ca.SX.sym("x", y.numel())
+        target = ca.SX.sym("target", problem.network.targets[cost].shape[1])
+        loss = term.weight * loss_function(term.loss, y.numel(), target.numel())(y, target)
+        gradient = ca.gradient(loss, y)
+        if problem.output_metric == "fisher":
+            product = ca.jtimes(gradient, y, x)
+        else:
+            product = output_product(problem, cost, CASADI, y.T, target.T, x.T).T
+        self.gradient = ca.Function("loss_gradient", [y, target], [ca.densify(gradient / scale)])
+        self.metric = ca.Function("output_metric", [y, target, x], [ca.densify(product / scale)])
 
 
 def extra_values(problem: Problem, metric: str, w: np.ndarray, lifted: bool, scale: float = 1.0) -> np.ndarray:
