@@ -6,12 +6,13 @@ from functools import cached_property
 
 import numpy as np
 
-from actionopt.backprop import Adjoints, ForwardPass, adjoints_of, forward_pass
-from actionopt.ops import NUMPY, LinearOps, LinearProgram, duals_over
+from actionopt.backprop import ForwardPass, forward_pass
+from actionopt.ops import NUMPY, LinearProgram
+from actionopt.ops.linear import recording
 from actionopt.problem import Problem
+from actionopt.stacking import stacked
 
-RECORD = LinearOps(NUMPY)
-DUALS = duals_over(RECORD)
+RECORD, DUALS = recording(NUMPY)
 
 
 class Energy:
@@ -26,6 +27,7 @@ class Energy:
 
     def __init__(self, problem: Problem, scale: float = 1.0) -> None:
         self.problem = problem
+        self.network = stacked(problem.network)
         self.scale = scale
         self.evaluations = 0
 
@@ -41,25 +43,34 @@ class EnergyPoint:
     ----------
     x : array (n,)
     value : float
-    passed : ForwardPass
+    pieces, states : list of arrays
+        Weights and states of the nodes of `energy.network`.
     """
 
     def __init__(self, energy: Energy, w: np.ndarray) -> None:
         problem = energy.problem
+        network = energy.network
         self.energy = energy
         self.x = w
-        self.passed: ForwardPass = forward_pass(problem, w)
-        losses = problem.network.values(NUMPY, self.passed.states)
+        self.pieces = network.split(NUMPY, w)
+        self.states = network.forward(NUMPY, self.pieces)
+        losses = network.values(NUMPY, self.states)
         self.value = float(losses.mean() + 0.5 * problem.weight_decay * (w @ w)) / energy.scale
 
     @cached_property
-    def adjoints(self) -> Adjoints:
-        """States, adjoints and gradient of E itself."""
-        return adjoints_of(self.energy.problem, self.passed)
-
-    @cached_property
     def gradient(self) -> np.ndarray:
-        return self.adjoints.gradient / self.energy.scale
+        network = self.energy.network
+        sources = {node: slope / network.samples for node, slope in network.slopes(NUMPY, self.states).items()}
+        pulled = network.backward(NUMPY, self.pieces, self.states, sources)[1]
+        return (NUMPY.concatenate(pulled) + self.energy.problem.weight_decay * self.x) / self.energy.scale
+
+    @property
+    def passed(self) -> ForwardPass:
+        """The forward pass with the states of all modules."""
+        problem = self.energy.problem
+        if self.energy.network is problem.network:
+            return ForwardPass(self.x, self.pieces, self.states)
+        return forward_pass(problem, self.x)
 
     def product(self, direction: np.ndarray) -> np.ndarray:
         """Return the Hessian times `direction (..., n)`."""
@@ -69,7 +80,7 @@ class EnergyPoint:
     @cached_property
     def _curved(self) -> LinearProgram:
         """The change of the gradient along a direction: a reverse pass on duals whose tangent is recorded."""
-        network = self.energy.problem.network
+        network = self.energy.network
         direction = RECORD.variable(self.x.shape)
         pieces = network.split(DUALS, DUALS.dual(self.x, direction))
         states = network.forward(DUALS, pieces)

@@ -2,9 +2,12 @@
 
 Two engines, each where it was measured best (`python -m benchmarks.train`):
 
-- few samples: forty steps of L-BFGS, then trust-region Newton-CG on recorded Hessian products;
-- many samples: L-BFGS whose initial Hessian is the Kronecker-factored layerwise metric, rebuilt now and then, until the
-  gradient is small; then trust-region Newton-CG in that metric.
+- few samples: L-BFGS for forty steps, and for as long as it converges fast; then trust-region Newton-CG on recorded
+  Hessian products;
+- many samples: L-BFGS whose initial Hessian is the Kronecker-factored layerwise metric, rebuilt now and then;
+  trust-region Newton-CG in that metric where it stalls.
+
+Either ends in Newton's method, which looks for negative curvature before it calls a point a minimum.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.backprop import adjoints
 from actionopt.constrained.energy import Energy, EnergyPoint
 from actionopt.constrained.history import LATELY, Moment, Watcher
 from actionopt.constrained.solution import Solution
@@ -33,8 +37,8 @@ from actionopt.progress import progress_bar
 
 FORMULATIONS = ("auto", "condensed")
 FIRST = 40  # steps of L-BFGS before Newton's method, where there are few samples
+SHORT = 120  # steps that L-BFGS may still need, at its rate so far, and goes on
 MANY = 40_000  # numbers in all states from which the Kronecker metric pays
-SWITCH = 1e-5  # gradient over its scale at which L-BFGS in that metric hands over to Newton's method
 DAMPING = 1e-4  # of the Kronecker metric where there is no decay, as a part of a block's mean eigenvalue
 NEAR = 1e-4  # a gradient at the start below this part of its terms says nothing of their size
 
@@ -107,7 +111,7 @@ def energy_scale(problem: Problem, w: np.ndarray) -> float:
     terms = largest(point.product(w))
     if slope > NEAR * terms:
         return slope
-    summed = max(float(abs(lam).sum(axis=-2).max(initial=0.0)) for lam in point.adjoints.adjoints)
+    summed = max(float(abs(lam).sum(axis=-2).max(initial=0.0)) for lam in adjoints(problem, w).adjoints)
     size = terms if np.isfinite(terms) and terms > 0 else summed
     return size if 0.0 < size < np.inf else 1.0
 
@@ -134,10 +138,12 @@ def _minimize(energy: Energy, start: EnergyPoint, options: NewtonOptions, watche
     if not np.isfinite(start.gradient).all():
         return Minimum(start, "not finite")
     if _many(problem):
-        metric, until, first = _kronecker(problem), max(options.tol, SWITCH), limit
+        metric, enough = _kronecker(problem), None
     else:
-        metric, until, first = None, options.tol, min(FIRST, limit)
-    lbfgs = Lbfgs(energy, until, metric=metric, max_iterations=first, watch=watcher).minimize(start)
+        metric, enough = None, _slow(options.tol)
+    lbfgs = Lbfgs(energy, options.tol, metric=metric, max_iterations=limit, watch=watcher, enough=enough).minimize(
+        start
+    )
     if lbfgs.status not in ("converged", "iteration limit", "stalled"):
         return lbfgs
     newton = TrustRegion(
@@ -149,6 +155,20 @@ def _minimize(energy: Energy, start: EnergyPoint, options: NewtonOptions, watche
     ).minimize(lbfgs.point)
     newton.iterations += lbfgs.iterations
     return newton
+
+
+def _slow(tol: float) -> Callable[[int, Point], bool]:
+    """Return a test of whether L-BFGS, at the rate of its last steps, is far from the tolerance."""
+    norms: list[float] = []
+
+    def enough(iteration: int, point: Point) -> bool:
+        norms.append(largest(point.gradient))
+        if iteration < FIRST or iteration % 10:
+            return False
+        rate = np.log(min(norms[-FIRST : -FIRST // 2]) / min(norms[-FIRST // 2 :])) / (FIRST // 2)
+        return not np.log(norms[-1] / tol) < SHORT * rate
+
+    return enough
 
 
 def _kronecker(problem: Problem) -> Callable[[Point], Precondition]:
@@ -181,9 +201,8 @@ def _solution(
 ) -> Solution:
     """Certify where the engine stopped: gradient, energy and adjoints are those of the problem at the weights."""
     problem, scale = energy.problem, energy.scale
-    point = energy(minimum.point.x)
-    adjoints = point.adjoints
-    norm = largest(adjoints.gradient)
+    point = adjoints(problem, minimum.point.x)
+    norm = largest(point.gradient)
     status = minimum.status
     if status == "converged" and not norm <= options.tol * scale:  # never on the engine's word
         status = "stalled"
@@ -191,8 +210,8 @@ def _solution(
     eigenvalue = None if lowest is None else lowest.value * scale
     return Solution(
         weights=minimum.point.x,
-        energy=point.value * scale,
-        multipliers=adjoints.adjoints,
+        energy=problem.energy(minimum.point.x),
+        multipliers=point.adjoints,
         gradient_norm=norm,
         success=success,
         status=status,

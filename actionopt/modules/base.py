@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from actionopt.errors import InputError
 from actionopt.modules.derived import pull_back
 from actionopt.modules.node import Node, place
-from actionopt.ops import Ops, duals_over
+from actionopt.ops import NUMPY, Ops, duals_over
 from actionopt.ops.base import Array
 
 
@@ -48,8 +49,9 @@ class Module:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "forward" in vars(cls) and "vjp" not in vars(cls):  # a parent's closed form is that of another equation
-            cls.vjp = Module.vjp  # type: ignore[method-assign]
+        for derived in ("vjp", "steps"):  # a parent's closed forms are those of another equation
+            if "forward" in vars(cls) and derived not in vars(cls):
+                setattr(cls, derived, getattr(Module, derived))
 
     def __init__(
         self,
@@ -133,6 +135,13 @@ class Module:
         out = self.forward(duals, duals.dual(w, dw), duals.dual(z, dz))
         value, tangent = duals.parts(out)
         return value, value * 0.0 if tangent is None else tangent
+
+    def steps(self, w: np.ndarray) -> Callable[[int, np.ndarray], np.ndarray]:
+        """Return `step(a, z)`, the equation on the weights of the a-th of P equal modules `w (..., P, weight_size)`.
+
+        In NumPy; a closed form takes all weights apart at once, which is what a long chain of small modules pays for.
+        """
+        return lambda index, z: self.forward(NUMPY, w[..., index, :], z)
 
     def initial_weights(self, rng: np.random.Generator) -> np.ndarray:
         """Draw starting weights `(weight_size,)`: standard normal unless the module knows better."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -139,6 +139,10 @@ class Residual(Composite):
     def vjp(self, ops: Ops, w: Array, z: Array, out: Array, adjoint: Array) -> tuple[Array, Array]:
         dw, dz = self.parts[0].vjp(ops, w, z, out - z, adjoint)
         return dw, dz + adjoint
+
+    def steps(self, w: np.ndarray) -> Callable[[int, np.ndarray], np.ndarray]:
+        inner = self.parts[0].steps(w)
+        return lambda index, z: z + inner(index, z)
 
 
 class Parallel(Composite):

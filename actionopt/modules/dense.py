@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from actionopt.modules.activation import Elementwise
 from actionopt.modules.activation import activation as lookup
 from actionopt.modules.base import Module
-from actionopt.ops import Ops
+from actionopt.ops import NUMPY, Ops
 from actionopt.ops.base import Array
 
 
@@ -61,6 +62,18 @@ class Dense(Module):
     def forward(self, ops: Ops, w: Array, z: Array) -> Array:
         pre = ops.affine(z, *self.parameters(ops, w))
         return pre if self.function is None else self.function.value(ops, pre)
+
+    def steps(self, w: np.ndarray) -> Callable[[int, np.ndarray], np.ndarray]:
+        matrix, offset = self.parameters(NUMPY, w)
+        columns = list(np.moveaxis(matrix.swapaxes(-1, -2), -3, 0))
+        rows = [0.0] * len(columns) if offset is None else list(np.moveaxis(offset, -3, 0))
+        value = None if self.function is None else self.function.value
+
+        def step(index: int, z: np.ndarray) -> np.ndarray:
+            pre = z @ columns[index] + rows[index]
+            return pre if value is None else value(NUMPY, pre)
+
+        return step
 
     def slope(self, ops: Ops, w: Array, z: Array, out: Array) -> Array | None:
         """Return `phi'(W z + b)`, or None where the layer is linear."""

@@ -28,6 +28,8 @@ class Lbfgs:
     memory, refresh, max_iterations : int
     watch : callable, optional
         Called with the iteration and the point after every step.
+    enough : callable, optional
+        `enough(iteration, point)` says after every step whether another method should go on.
     """
 
     objective: Objective
@@ -37,6 +39,7 @@ class Lbfgs:
     refresh: int = 30
     max_iterations: int = 10_000
     watch: Watch | None = None
+    enough: Callable[[int, Point], bool] | None = None
 
     def minimize(self, start: Point) -> Minimum:
         """Minimise from a point whose value is finite; Ctrl-C ends the run at the best point."""
@@ -60,7 +63,7 @@ class Lbfgs:
             if largest(point.gradient) <= self.tol:
                 result.status = "converged"
                 return
-            if result.iterations >= self.max_iterations:
+            if result.iterations >= self.max_iterations or (self.enough and self.enough(result.iterations, point)):
                 return
             if self.metric is not None and result.iterations - rebuilt >= self.refresh:
                 inverse, rebuilt = self.metric(point), result.iterations
