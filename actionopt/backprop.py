@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actionopt.errors import InputError
 from actionopt.network import Network
 from actionopt.ops import NUMPY
+from actionopt.stacking import unrolled
 
 if TYPE_CHECKING:
     from actionopt.problem import Problem
@@ -69,7 +70,34 @@ def adjoints(problem: Problem, w: Any) -> Adjoints:
     InputError
         If the weights have the wrong length or are not finite.
     """
-    return adjoints_of(problem, forward_pass(problem, problem.check_weights(w)))
+    w = problem.check_weights(w)
+    if problem.stacked is problem.network:
+        return adjoints_of(problem, forward_pass(problem, w))
+    network, pieces, states = walked(problem, w)
+    arrived, pulled = pulled_back(network, pieces, states)
+    states, arrived = unrolled(network, pieces, states, arrived)
+    return _adjoints(problem, w, states, arrived, pulled)
+
+
+def gradient_of(problem: Problem, w: np.ndarray) -> np.ndarray:
+    """Return dE/dw at checked weights `(..., n)`, equal modules stacked; states and adjoints are not kept."""
+    _, pulled = pulled_back(*walked(problem, w))
+    return NUMPY.concatenate(pulled) + problem.weight_decay * w
+
+
+def walked(problem: Problem, w: np.ndarray) -> tuple[Network, list[np.ndarray], list[np.ndarray]]:
+    """Return the problem's network with equal modules stacked, its weights and its states at checked weights."""
+    network = problem.stacked
+    pieces = network.split(NUMPY, w)
+    return network, pieces, network.forward(NUMPY, pieces)
+
+
+def pulled_back(
+    network: Network, pieces: list[np.ndarray], states: list[np.ndarray]
+) -> tuple[list[np.ndarray | None], list[np.ndarray]]:
+    """Return the derivatives of the mean loss in all states and weights, a piece a group."""
+    sources = {node: slope / network.samples for node, slope in network.slopes(NUMPY, states).items()}
+    return network.backward(NUMPY, pieces, states, sources)
 
 
 @dataclass(frozen=True)
@@ -89,9 +117,11 @@ def forward_pass(problem: Problem, w: np.ndarray) -> ForwardPass:
 
 def adjoints_of(problem: Problem, passed: ForwardPass) -> Adjoints:
     """Backpropagate from a forward pass."""
-    network, states = problem.network, passed.states
-    sources = {node: slope / network.samples for node, slope in network.slopes(NUMPY, states).items()}
-    arrived, pulled = network.backward(NUMPY, passed.pieces, states, sources)
-    gradient = NUMPY.concatenate(pulled) + problem.weight_decay * passed.w
-    inputs = len(network.data)
-    return Adjoints(states[inputs:], cast(list[np.ndarray], arrived[inputs:]), gradient, network)
+    arrived, pulled = pulled_back(problem.network, passed.pieces, passed.states)
+    return _adjoints(problem, passed.w, passed.states, arrived, pulled)
+
+
+def _adjoints(problem: Problem, w: np.ndarray, states: list[Any], arrived: list[Any], pulled: list[Any]) -> Adjoints:
+    gradient = NUMPY.concatenate(pulled) + problem.weight_decay * w
+    inputs = len(problem.network.data)
+    return Adjoints(states[inputs:], arrived[inputs:], gradient, problem.network)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from actionopt import wiring
-from actionopt.backprop import adjoints
+from actionopt.backprop import gradient_of
 from actionopt.errors import InputError, unknown_name
 from actionopt.interop import read_onnx, read_sklearn
 from actionopt.losses import Logistic, Loss, as_samples
@@ -21,6 +21,7 @@ from actionopt.network import Group, Network, Place, Term
 from actionopt.nodes import Cost
 from actionopt.ops import NUMPY
 from actionopt.origin import Rebuilt
+from actionopt.stacking import stacked, with_data
 
 OUTPUT_METRICS = ("fisher", "euclidean")
 
@@ -229,6 +230,15 @@ class Problem(Rebuilt):
         """A name for every node that runs a module, with its place in the order, as tables show it."""
         return tuple(place.label for place in self.network.placed)
 
+    @property
+    def stacked(self) -> Network:
+        """The network with runs of equal modules as one node, `stacking.stacked`; the network itself without any."""
+        of, held = vars(self).get("_stacked", (None, None))
+        if of is not self.network:
+            held = stacked(self.network) if of is None else with_data(of, held, self.network)
+            vars(self)["_stacked"] = (self.network, held)
+        return held
+
     def take(self, samples: Any) -> Problem:
         """Return the problem on some of its samples, with the same network, losses and metric; nothing is checked anew.
 
@@ -312,7 +322,7 @@ class Problem(Rebuilt):
 
     def gradient(self, w: Any) -> np.ndarray:
         """Return dE/dw, of the shape of `w (..., n)`, by backpropagation."""
-        return adjoints(self, w).gradient
+        return gradient_of(self, self.check_weights(w))
 
 
 def _single(values: tuple[Any, ...]) -> Any:

@@ -37,6 +37,33 @@ def stacked(network: Network) -> Network:
     return _with_runs(network, runs)
 
 
+def with_data(of: Network, held: Network, network: Network) -> Network:
+    """Return `stacked(network)`, given the stacked form `held` of a network `of` that may differ in its data alone."""
+    if of.nodes is not network.nodes:
+        return stacked(network)
+    if held is of:
+        return network
+    return Network(held.nodes, held.groups, held.costs, network.data, network.targets)
+
+
+def unrolled(
+    network: Network, pieces: Sequence[np.ndarray], states: Sequence[np.ndarray], arrived: Sequence[Any]
+) -> tuple[list[np.ndarray], list[Any]]:
+    """Return the states and adjoints of all nodes of the network that a stacked one was made of."""
+    all_states, all_arrived = [], []
+    for place, state, adjoint in zip(network.nodes, states, arrived, strict=True):
+        if isinstance(place.module, Stack) and adjoint is not None:
+            z = network.joined(NUMPY, place, states)
+            inner = place.module.unrolled(pieces[place.group], z, adjoint)  # type: ignore[index]
+        elif isinstance(place.module, Stack):
+            raise AssertionError("a run of modules that no cost sees is not stacked")
+        else:
+            inner = [state], [adjoint]
+        all_states += inner[0]
+        all_arrived += inner[1]
+    return all_states, all_arrived
+
+
 class Stack(Module):
     """P equal modules in a row; weights one after the other.
 
@@ -65,6 +92,15 @@ class Stack(Module):
         if ops is _DUALS:
             return self._recorded_vjp(w, z, adjoint)
         return super().vjp(ops, w, z, out, adjoint)
+
+    def unrolled(self, w: np.ndarray, z: np.ndarray, adjoint: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return the states and the adjoints of all modules' outputs, given the adjoint of the last."""
+        point = self._at(w, z)
+        adjoints, _ = point.back(adjoint)
+        return point.states[1:], list(np.moveaxis(adjoints, -3, 0))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_last": None}
 
     def _at(self, w: np.ndarray, z: np.ndarray) -> _Linearised:
         """Return the states at a point, kept from the last call where it was the same arrays."""
@@ -141,7 +177,7 @@ class _Linearised:
 
     def pull(self, adjoint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what an adjoint `(..., B, d)` of the output gives to the weights `(..., P n_a)` and to the input."""
-        adjoints, onward = self._back(adjoint)
+        adjoints, onward = self.back(adjoint)
         return self._to_weights(adjoints), onward
 
     def curved(self, adjoint: np.ndarray) -> Any:
@@ -150,13 +186,13 @@ class _Linearised:
         Its arguments are what `tangents` returned for a direction, the tangent of the weights in it, and that of the
         adjoint; None for what is zero.
         """
-        adjoints, _ = self._back(adjoint)
+        adjoints, _ = self.back(adjoint)
         program = self._record_curvature(adjoints)
 
         def change(moved: Any, dw: np.ndarray | None, dadjoint: np.ndarray | None) -> Any:
             own = np.zeros_like(self.weights) if dw is None else dw.reshape(*dw.shape[:-1], *self.weights.shape[-2:])
             to_weights, to_inputs = program(own, 0.0 * self.inputs if moved is None else moved[0])
-            dadjoints, onward = self._back(0.0 * adjoint if dadjoint is None else dadjoint, to_inputs)
+            dadjoints, onward = self.back(0.0 * adjoint if dadjoint is None else dadjoint, to_inputs)
             flat = to_weights.reshape(*to_weights.shape[:-2], -1)
             return flat + self._to_weights(dadjoints), onward
 
@@ -194,7 +230,7 @@ class _Linearised:
             moved.append(_row_times(moved[-1], jacobian) + source)
         return _stack(moved[:-1]), moved[-1]
 
-    def _back(self, adjoint: np.ndarray, sources: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def back(self, adjoint: np.ndarray, sources: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the adjoints of all outputs `(..., P, B, d)`, and of the input, with sources at every input."""
         found = []
         at_inputs = None if sources is None else list(np.moveaxis(sources, -3, 0))
@@ -258,7 +294,7 @@ def _runs(network: Network) -> list[tuple[int, int]]:
     nodes = network.nodes
     for index in range(len(network.data), len(nodes) + 1):
         if index == len(nodes) or not _links(network, index, entered) or index == start:
-            if index - start >= FEWEST and _fits(nodes[start]):
+            if index - start >= FEWEST and _fits(nodes[start]) and network.reach[start]:
                 runs.append((start, index - 1))
             start = index
     return runs
@@ -279,7 +315,7 @@ def _links(network: Network, index: int, entered: list[int]) -> bool:
 
 def _fits(place: Place) -> bool:
     module = place.module
-    return module is not None and len(place.of) == 1 and module.in_size == module.out_size <= WIDEST
+    return module is not None and len(place.of) == 1 and 0 < module.in_size == module.out_size <= WIDEST
 
 
 def _with_runs(network: Network, runs: list[tuple[int, int]]) -> Network:

@@ -6,11 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
-from actionopt.backprop import ForwardPass, forward_pass
+from actionopt.backprop import ForwardPass, forward_pass, pulled_back, walked
 from actionopt.ops import NUMPY, LinearProgram
 from actionopt.ops.linear import recording
 from actionopt.problem import Problem
-from actionopt.stacking import stacked
 
 RECORD, DUALS = recording(NUMPY)
 
@@ -27,7 +26,6 @@ class Energy:
 
     def __init__(self, problem: Problem, scale: float = 1.0) -> None:
         self.problem = problem
-        self.network = stacked(problem.network)
         self.scale = scale
         self.evaluations = 0
 
@@ -44,31 +42,27 @@ class EnergyPoint:
     x : array (n,)
     value : float
     pieces, states : list of arrays
-        Weights and states of the nodes of `energy.network`.
+        Weights and states of the nodes of `problem.stacked`.
     """
 
     def __init__(self, energy: Energy, w: np.ndarray) -> None:
         problem = energy.problem
-        network = energy.network
         self.energy = energy
         self.x = w
-        self.pieces = network.split(NUMPY, w)
-        self.states = network.forward(NUMPY, self.pieces)
+        network, self.pieces, self.states = walked(problem, w)
         losses = network.values(NUMPY, self.states)
         self.value = float(losses.mean() + 0.5 * problem.weight_decay * (w @ w)) / energy.scale
 
     @cached_property
     def gradient(self) -> np.ndarray:
-        network = self.energy.network
-        sources = {node: slope / network.samples for node, slope in network.slopes(NUMPY, self.states).items()}
-        pulled = network.backward(NUMPY, self.pieces, self.states, sources)[1]
+        _, pulled = pulled_back(self.energy.problem.stacked, self.pieces, self.states)
         return (NUMPY.concatenate(pulled) + self.energy.problem.weight_decay * self.x) / self.energy.scale
 
     @property
     def passed(self) -> ForwardPass:
         """The forward pass with the states of all modules."""
         problem = self.energy.problem
-        if self.energy.network is problem.network:
+        if problem.stacked is problem.network:
             return ForwardPass(self.x, self.pieces, self.states)
         return forward_pass(problem, self.x)
 
@@ -80,7 +74,7 @@ class EnergyPoint:
     @cached_property
     def _curved(self) -> LinearProgram:
         """The change of the gradient along a direction: a reverse pass on duals whose tangent is recorded."""
-        network = self.energy.network
+        network = self.energy.problem.stacked
         direction = RECORD.variable(self.x.shape)
         pieces = network.split(DUALS, DUALS.dual(self.x, direction))
         states = network.forward(DUALS, pieces)
