@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # NumPy and SciPy each bring an OpenBLAS; two thread pools on few cores slow small products down several times
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types format clean
+.PHONY: demo test test-oldest test-newest lint types format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.with-problems
@@ -16,6 +16,13 @@ demo: $(VENV)/.with-problems
 
 test: $(VENV)/.with-test
 	$(BIN)/python -m pytest
+
+# the quick tests in environments of their own: the oldest versions that setup.cfg admits, and the newest there are
+test-oldest: $(VENV)-oldest/.made
+	$(VENV)-oldest/bin/python -m pytest -m "not slow"
+
+test-newest: $(VENV)-newest/.made
+	$(VENV)-newest/bin/python -m pytest -m "not slow"
 
 lint: $(VENV)/.with-dev
 	$(BIN)/ruff check .
@@ -34,6 +41,14 @@ clean:
 # a stamp an extra: installing again only when the requirements change
 $(VENV)/.with-%: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[$*]'
+	touch $@
+
+$(VENV)-oldest/.made: PINS := --constraint .ci/oldest.txt
+$(VENV)-newest/.made: PINS := --upgrade --upgrade-strategy eager
+$(VENV)-%/.made: setup.cfg pyproject.toml .ci/oldest.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PINS) \
+	  --config-settings editable_mode=compat --editable '.[test]'
 	touch $@
 
 $(BIN)/python:

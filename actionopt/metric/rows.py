@@ -147,13 +147,13 @@ class DenseRows(Rows):
         return replace(self, delta=spread(self.delta, places, count))
 
     def scaled(self, factor: np.ndarray) -> Rows:
+        if not factor.size:  # a layer without outputs, or without weights
+            return self
         if (factor == factor[0]).all():
             offset_there = None if self.offset is None else self.offset * float(factor[0])
             return type(self)(self.delta, self.z * factor[0], offset_there)
         matrix, offset = self.split(factor)
         table = matrix if self.offset is None else np.concatenate([matrix, offset[:, None]], axis=1)
-        if not table.size:  # a layer without outputs, or without weights
-            return self
         left, right = table[:, 0] / table[0, 0], table[0]
         if not (abs(left[:, None] * right - table) <= 1e-14 * table).all():
             return ScaledDenseRows(self, factor)
