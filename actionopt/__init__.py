@@ -43,6 +43,7 @@ from actionopt.modules import (
     Parallel,
     Parameter,
     Residual,
+    Transposed,
 )
 from actionopt.nodes import Cost, Input
 from actionopt.problem import Problem
@@ -93,6 +94,7 @@ __all__ = [
     "SquaredError",
     "Stability",
     "Trajectory",
+    "Transposed",
     "WorstRate",
     "adjoints",
     "certify",

@@ -102,7 +102,7 @@ def _check_one(handles: Sequence[Node], costs: Sequence[Cost], index: dict[int, 
         for source in node.of:
             owner[root(index[id(source)])] = root(k)
         if node.module is not None:
-            owner[root(modules.setdefault(id(node.module), k))] = root(k)
+            owner[root(modules.setdefault(id(_owner(node.module)), k))] = root(k)
     first = root(index[id(costs[0].node)])
     for cost in costs[1:]:
         if root(index[id(cost.node)]) != first:
@@ -137,15 +137,18 @@ def _arrange(inputs: Sequence[tuple[str, int]], wires: Sequence[Wire]) -> tuple[
     """Name the nodes and gather the uses of every module's weights."""
     start = len(inputs)
     names = _unique([name for name, _ in inputs]) + _unique([name for _, name, _ in wires], {n for n, _ in inputs})
-    uses: dict[int, list[int]] = {}  # of every module, by identity: where it is placed
+    owners: dict[int, Module] = {}  # of weights, by identity
+    uses: dict[int, list[int]] = {}  # where each is placed
     for index, (module, _, _) in enumerate(wires, start=start):
-        uses.setdefault(id(module), []).append(index)
-    modules = [wires[places[0] - start][0] for places in uses.values()]
+        owner = _owner(module)
+        owners[id(owner)] = owner
+        uses.setdefault(id(owner), []).append(index)
+    modules = list(owners.values())
     _check_parts(modules)
     order = {key: group for group, key in enumerate(uses)}
     nodes = [Place(k, names[k], names[k], None, (), None, size) for k, (_, size) in enumerate(inputs)]
     for number, ((module, name, of), unique) in enumerate(zip(wires, names[start:], strict=True), start=1):
-        label, group = f"{number} {name}", order[id(module)]
+        label, group = f"{number} {name}", order[id(_owner(module))]
         nodes.append(Place(len(nodes), unique, label, module, of, group, module.out_size))
     ends = np.cumsum([module.weight_size for module in modules]).tolist()
     parts = zip(_unique([module.label for module in modules]), modules, uses.values(), ends, strict=True)
@@ -164,17 +167,25 @@ def _unique(names: Sequence[str], taken: set[str] | None = None) -> list[str]:
     return [name if counts[name] == 1 else f"{number} {name}" for number, name in enumerate(names, start=1)]
 
 
+def _owner(module: Module) -> Module:
+    """Return the module whose weights a module runs on."""
+    while module.shares is not None:
+        module = module.shares
+    return module
+
+
 def _check_parts(modules: Sequence[Module]) -> None:
     """Refuse weights that a module holds as a part and that are used elsewhere as well: they would not be shared."""
     owners: dict[int, Module] = {}
     for module in modules:
         for part in parts_of(module):
-            if part.weight_size and id(part) in owners:
+            key = id(_owner(part))
+            if part.weight_size and key in owners:
                 raise InputError(
-                    f"the same {part!r} is used by {owners[id(part)]!r} and again by {module!r}, where its weights "
+                    f"the same {part!r} is used by {owners[key]!r} and again by {module!r}, where its weights "
                     "would not be shared: place both uses on nodes, part(ao.Input(...)), or make two modules"
                 )
-            owners[id(part)] = module
+            owners[key] = module
 
 
 def parts_of(module: Module) -> list[Module]:

@@ -68,6 +68,14 @@ def two_heads(samples: int = 6, **options: Any) -> ao.Problem:
     return ao.Problem(costs, name="two heads", **options)
 
 
+def autoencoder(samples: int = 4, *, bias: bool = False, **options: Any) -> ao.Problem:
+    """An encoder whose decoder is its transpose."""
+    x = ao.Input(np.random.default_rng(5).standard_normal((samples, 3)), name="x")
+    encoder = ao.Dense(3, 2, "tanh", bias=bias, name="code")
+    back = ao.Transposed(encoder, name="reconstruction")(encoder(x))
+    return ao.Problem([ao.Cost(back, ao.SquaredError(), x.values)], name="autoencoder", **options)
+
+
 def prior(samples: int = 3, **options: Any) -> ao.Problem:
     """A parameter that is a state of its own: it enters a layer and carries a cost; two costs sit on one node."""
     rng = np.random.default_rng(3)
@@ -89,6 +97,8 @@ NETWORKS = {
     "recurrent, user's cell": recurrent(steps=3, user=True, every=True),
     "tied": tied(weight_decay=0.01),
     "tied, user's layer": tied(samples=3, user=True),
+    "autoencoder": autoencoder(weight_decay=0.03),
+    "autoencoder with offset": autoencoder(samples=3, bias=True),
     "two heads": two_heads(weight_decay=0.01),
     "prior": prior(),
     "one module twice in a list": ao.Problem(

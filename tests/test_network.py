@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from tests.networks import NETWORKS, recurrent, tied, two_heads
+from tests.networks import NETWORKS, autoencoder, recurrent, tied, two_heads
 from tests.systems import system
 
 STEP = 1e-30  # complex steps lose no digits, so that the step may be tiny
@@ -124,6 +124,33 @@ def test_a_module_twice_in_a_list_shares_its_weights() -> None:
     matrix, offset = w[:9].reshape(3, 3), w[9:12]
     z = np.tanh(np.tanh(problem.inputs @ matrix.T + offset) @ matrix.T + offset)
     np.testing.assert_allclose(problem.outputs(w)[:, 0], z @ w[12:15] + w[15], rtol=1e-14)
+
+
+def test_code_of_a_tied_autoencoder() -> None:
+    """The code's adjoint by hand, and the gradient as the sum over both uses of the matrix."""
+    problem = autoencoder()
+    w = problem.initial_weights(2)
+    x, matrix = problem.inputs, w.reshape(2, 3)
+    code = np.tanh(x @ matrix.T)
+    error = (code @ matrix - x) / problem.samples
+    found = ao.adjoints(problem, w)
+    assert [group.name for group in problem.groups] == ["code"]
+    np.testing.assert_allclose(found.adjoint("code"), error @ matrix.T, rtol=0, atol=1e-16)
+    np.testing.assert_allclose(found.adjoint("reconstruction"), error, rtol=0, atol=1e-16)
+    encoded = ((error @ matrix.T) * (1 - code**2)).T @ x
+    np.testing.assert_allclose(found.gradient.reshape(2, 3), encoded + code.T @ error, rtol=1e-13, atol=1e-15)
+
+
+def test_a_transpose_alone_has_the_weights_of_its_layer() -> None:
+    back = ao.Transposed(ao.Dense(3, 2, mass=4.0))
+    problem = ao.Problem([back, ao.Dense(3, 1)], np.ones((2, 2)), np.zeros(2), ao.SquaredError())
+    assert problem.size == 8 + 4
+    np.testing.assert_array_equal(problem.mass[:8], 4.0)
+    with pytest.raises(ao.InputError, match=r"Transposed takes a Dense layer, got Activation"):
+        ao.Transposed(ao.Activation(3, "tanh"))
+    layer = ao.Dense(2, 2)
+    with pytest.raises(ao.InputError, match="would not be shared"):
+        ao.Problem([layer, ao.Residual(ao.Transposed(layer))], np.ones((3, 2)), np.ones((3, 2)), ao.SquaredError())
 
 
 def test_a_list_is_a_chain_of_calls_to_the_last_bit() -> None:

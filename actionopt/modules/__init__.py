@@ -13,6 +13,7 @@ from actionopt.modules.map import Map
 from actionopt.modules.node import Node
 from actionopt.modules.norm import LayerNorm
 from actionopt.modules.parameter import Parameter
+from actionopt.modules.transposed import Transposed
 
 __all__ = [
     "ACTIVATIONS",
@@ -32,4 +33,5 @@ __all__ = [
     "Parallel",
     "Parameter",
     "Residual",
+    "Transposed",
 ]

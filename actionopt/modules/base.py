@@ -45,6 +45,7 @@ class Module:
     weight_size: int
     mass: Any = None
     name: str | None = None
+    shares: Any = None  # another module, on whose weights this one runs where both are placed
     scalar_graph: bool = True  # whether CasADi's scalar symbols (SX) can evaluate it
 
     def __init_subclass__(cls, **options: Any) -> None:

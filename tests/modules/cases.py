@@ -67,6 +67,8 @@ CLOSED_FORM: dict[str, ao.Module] = {
     "Dense linear": ao.Dense(3, 3),
     "Dense without bias": ao.Dense(3, 3, "tanh", bias=False),
     **{f"Activation {name}": ao.Activation(3, name) for name in ACTIVATIONS},
+    "Transposed": ao.Transposed(ao.Dense(3, 3)),
+    "Transposed without bias": ao.Transposed(ao.Dense(3, 3, bias=False)),
     "Residual": ao.Residual(ao.Dense(3, 3, "tanh")),
     "Residual of a chain": ao.Residual(ao.Chain(ao.Dense(3, 5, "sin"), ao.Dense(5, 3))),
     "Parallel": ao.Parallel(ao.Dense(2, 1, "tanh"), ao.Activation(1, "sin"), ao.Parameter(1)),
