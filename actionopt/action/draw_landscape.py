@@ -183,7 +183,7 @@ def _draw_curve(
 def _energy(what: Problem | Lagrangian, w: np.ndarray) -> np.ndarray:
     """Energies `(...)` of weights `(..., n)`, a batch at a time; NaN where they are not finite."""
     flat = w.reshape(-1, what.size)
-    width = max(m.out_size for m in what.modules) * what.samples if isinstance(what, Problem) else what.size
+    width = max(place.size for place in what.nodes) * what.samples if isinstance(what, Problem) else what.size
     batch = max(1, int(BATCH_NUMBERS / width))
     energies = np.empty(len(flat))
     with np.errstate(all="ignore"):

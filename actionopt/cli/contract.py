@@ -115,4 +115,4 @@ def _shares(problem: Problem, worst: Contraction) -> str:
     product = BatchedMetric(problem, worst.weights, metric=worst.metric).product(worst.direction)
     parts = [float((worst.direction * product)[piece].sum()) for piece in problem.slices]
     most = int(np.argmax(parts))
-    return f"that lies to {100 * parts[most]:.0f} % in module {problem.labels[most]}"
+    return f"that lies to {100 * parts[most]:.0f} % in module {problem.groups[most].label}"

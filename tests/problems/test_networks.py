@@ -92,8 +92,8 @@ def test_euler_steps_follow_the_flow_and_its_adjoint() -> None:
     problem = neural_ode.build(steps=8)
     w = neural_ode.solution(problem)
     assert problem.energy(w) < 1e-28
-    pushed = problem.take(slice(None))
-    pushed.network.targets[0][:] += 0.3  # so that there is something to pull back
+    pushed = problem.take(np.arange(problem.samples))
+    pushed.network.targets[0][:] += 0.3  # a copy, so that there is something to pull back
     found = ao.adjoints(pushed, w)
     expected = neural_ode.costates(found.adjoints[-1], 8)
     np.testing.assert_allclose(found.adjoints, expected, rtol=1e-12)
