@@ -253,7 +253,14 @@ def _step(batch: Problem, state: Descent, index: int) -> Move | Failure:
     if signs is not None:
         batch = sampled(batch, int(options.rows), signs)
     try:
-        metric = LayerMetric(batch, state.last, joint=options.metric == "joint", solve=options.solve, tol=options.tol)
+        metric = LayerMetric(
+            batch,
+            state.last,
+            joint=options.metric == "joint",
+            solve=options.solve,
+            tol=options.tol,
+            with_slope=options.metric != "euclidean",
+        )
         found = move(
             metric,
             options.step,

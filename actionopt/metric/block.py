@@ -73,15 +73,30 @@ class Block:
 
     def push(self, v: np.ndarray) -> np.ndarray:
         """Return `K v (..., m, B)`."""
+        if len(self.rows) == 1:
+            return self.rows[0].push(v)
         return total(piece.push(v[..., cut]) for piece, cut in zip(self.rows, self.columns, strict=True))
 
     def pull(self, c: np.ndarray) -> np.ndarray:
         """Return `K^T c (..., size)`."""
-        return _joined([piece.pull(c) for piece in self.rows])
+        return self.rows[0].pull(c) if len(self.rows) == 1 else _joined([piece.pull(c) for piece in self.rows])
 
     def pull_push(self, c: np.ndarray) -> np.ndarray:
         """Return `K K^T c (..., m, B)`."""
-        return total(piece.pull_push(c) for piece in self.rows)
+        return self.rows[0].pull_push(c) if len(self.rows) == 1 else total(piece.pull_push(c) for piece in self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(m, B)`, the shape of a vector of rows."""
+        return self.rows[0].shape[:2]
+
+    def part(self, which: slice) -> Block:
+        """Return the block with some of the m rows of every sample."""
+        return Block(self.label, self.weights, self.root, [piece.part(which) for piece in self.rows])
+
+    def push_pull(self, other: Block, c: np.ndarray) -> np.ndarray:
+        """Return `K L^T c (..., m, B)` for a block of other rows of the same weights."""
+        return total(piece.push_pull(others, c) for piece, others in zip(self.rows, other.rows, strict=True))
 
     def gram(self) -> np.ndarray:
         """Return `K K^T (..., r, r)`: the sum of the pieces' Grams."""
@@ -105,7 +120,14 @@ class Block:
         return self.root[:, None] * (np.eye(self.size) + self.normal()) * self.root
 
 
-def metric_blocks(problem: Problem, passed: ForwardPass, *, joint: bool, check: bool = True) -> list[Block]:
+def metric_blocks(
+    problem: Problem,
+    passed: ForwardPass,
+    *,
+    joint: bool,
+    check: bool = True,
+    factors: Sequence[np.ndarray] | None = None,
+) -> list[Block]:
     """Return the blocks of the metric: one a group of weights, or one for all.
 
     Parameters
@@ -116,6 +138,8 @@ def metric_blocks(problem: Problem, passed: ForwardPass, *, joint: bool, check: 
         One block for all modules.
     check : bool
         Whether outputs that are not finite are an error, or give rows that are NaN.
+    factors : sequence of arrays (..., m, B, d), optional
+        What is pulled back from every cost in place of the output metric's factor.
 
     Raises
     ------
@@ -123,7 +147,7 @@ def metric_blocks(problem: Problem, passed: ForwardPass, *, joint: bool, check: 
         Naming the module whose output is not finite, or what is wrong with the output metric.
     """
     root = np.sqrt(problem.mass)
-    found = zip(problem.groups, pulled_rows(problem, passed, check, together=joint), strict=True)
+    found = zip(problem.groups, pulled_rows(problem, passed, check, together=joint, factors=factors), strict=True)
     blocks = [_scaled(Block(group.label, group.slice, root[group.slice], rows)) for group, rows in found if group.size]
     if joint and blocks:
         everything = [piece for block in blocks for piece in block.rows]
@@ -133,7 +157,7 @@ def metric_blocks(problem: Problem, passed: ForwardPass, *, joint: bool, check: 
 
 def _scaled(block: Block) -> Block:
     scaled = [piece.scaled(1.0 / block.root[cut]) for piece, cut in zip(block.rows, block.columns, strict=True)]
-    return replace(block, rows=scaled)
+    return Block(block.label, block.weights, block.root, scaled)
 
 
 def _joined(pieces: list[np.ndarray]) -> np.ndarray:

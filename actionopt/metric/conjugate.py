@@ -62,12 +62,15 @@ class Iterate:
     error : float
         Bound on the relative error of the block's solution.
     converged : bool
+    residual : array (size,)
+        `b - A y`, as the recursion has it.
     """
 
     y: np.ndarray
     iterations: int
     error: float
     converged: bool
+    residual: np.ndarray
 
 
 def conjugate_gradients(
@@ -116,7 +119,7 @@ def conjugate_gradients(
         iteration += 1
         if not patient and iteration == OBSERVED and projected(errors, tol) > limit:
             break
-    return Iterate(y, iteration, error, error <= tol)
+    return Iterate(y, iteration, error, error <= tol, residual)
 
 
 def projected(errors: list[float], tol: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -12,9 +12,22 @@ from scipy.sparse.linalg import LinearOperator
 from actionopt.backprop import ForwardPass, adjoints_of, forward_pass
 from actionopt.errors import InputError, unknown_name
 from actionopt.metric.block import Block, metric_blocks
+from actionopt.metric.output_factor import output_factor
+from actionopt.metric.recursion import check_finite
 from actionopt.metric.report import MetricReport, ReportRow
+from actionopt.metric.rows import to_rows
 from actionopt.metric.solver import SOLVERS, BlockSolver, Held
+from actionopt.metric.source import Source
+from actionopt.ops import NUMPY, duals_over
 from actionopt.problem import Problem
+
+
+class Direction(NamedTuple):
+    """A direction `x (n,)`, `slope = g . x`, and `change = |J x|^2`, mean square change of the outputs along it."""
+
+    x: np.ndarray
+    slope: float
+    change: float
 
 
 class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
@@ -38,6 +51,8 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         The metric at a nearby point, whose factorisations precondition the solves here until they wear out. Solutions
         keep to `tol`. Of other data than the problem's nothing is taken over: their factorisations would cost more
         than they save.
+    with_slope : bool
+        Whether the slope of the loss is pulled back beside the metric's rows, for `solve_gradient`.
 
     Attributes
     ----------
@@ -70,6 +85,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
     blocks: tuple[Block, ...]
     solvers: tuple[BlockSolver, ...]
     _passed: ForwardPass
+    _whole: list[Block] | None
 
     def __init__(
         self,
@@ -80,6 +96,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         solve: str = "auto",
         tol: float = 1e-10,
         after: LayerMetric | None = None,
+        with_slope: bool = False,
     ) -> None:
         super().__init__(np.dtype(float), (problem.size, problem.size))
         if solve not in SOLVERS:
@@ -91,7 +108,10 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         self.joint = bool(joint)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named below
             self._passed = forward_pass(problem, self.w)
-            self.blocks = tuple(metric_blocks(problem, self._passed, joint=self.joint))
+            factors = factors_with_slope(problem, self._passed) if with_slope else None
+            blocks = metric_blocks(problem, self._passed, joint=self.joint, factors=factors)
+        self._whole = None if factors is None else blocks
+        self.blocks = tuple(blocks if factors is None else [block.part(slice(-1)) for block in blocks])
         held = {} if after is None else _held(problem, after)
         self.solvers = tuple(
             BlockSolver(block, solve, float(tol), held.get(block.label)) for block in self.blocks if block.rank
@@ -116,6 +136,37 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
             x[solver.block.weights] = solver.solve(c[solver.block.weights])
         return x
 
+    def solve_gradient(self, v: np.ndarray | None = None) -> Direction:
+        """Return `x = G^{-1} (g + D v)` and what a step along x does, by products over samples where those suffice.
+
+        Parameters
+        ----------
+        v : array (n,), optional
+            Zero where None.
+
+        Raises
+        ------
+        InputError, SolverError
+            As `gradient` and `solve`.
+        """
+        mass, decay = self.problem.mass, self.problem.weight_decay
+        if self._whole is None:
+            g = self.gradient
+            x = self.solve(g if v is None else g + mass * v)
+            return Direction(x, float(g @ x), self.change(x))
+        more = v if not decay else decay * self.w / mass + (0.0 if v is None else v)
+        x = np.zeros(len(mass)) if more is None else more.copy()
+        fall, moved = 0.0, np.zeros(())
+        for solver, whole in zip(self.solvers, self._whole, strict=True):
+            cut, root = solver.block.weights, solver.block.root
+            along = solver.solve_along(Source(whole, solver.block, None if more is None else root * more[cut]))
+            x[cut] = along.x
+            fall, moved = fall + along.fall, moved + along.moved
+        fall += decay * float(self.w @ x)
+        if not (np.isfinite(fall) and np.isfinite(x).all()):
+            raise InputError("the gradient is not finite at these weights; take a smaller step or a larger mass")
+        return Direction(x, fall, float(np.vdot(moved, moved)))
+
     @cached_property
     def gradient(self) -> np.ndarray:
         """`dE/dw (n,)` at the same weights, from the same forward pass.
@@ -138,9 +189,22 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         In the output metric, to first order; the layers' changes add up before they are squared, `J d = sum_a K_a d_a`.
         """
         d = _vectors(d, self.shape[0])
+        if len(self.problem.costs) > 1:  # whose rows the groups have each their own part of
+            return self._change_of_costs(d)
         moved = [block.push(block.root * d[block.weights]) for block in self.blocks if block.rank]
         total = sum(moved[1:], start=moved[0]) if moved else np.zeros(0)
         return float(np.vdot(total, total))
+
+    def _change_of_costs(self, d: np.ndarray) -> float:
+        """Return `|J d|^2` by pushing d through the whole network."""
+        problem, duals, total = self.problem, duals_over(NUMPY), 0.0
+        states = problem.network.forward(duals, problem.network.split(duals, duals.dual(self.w, d)))
+        for j, term in enumerate(problem.costs):
+            tangent = duals.parts(states[term.node])[1]
+            if tangent is not None and term.weight:
+                moved = to_rows(output_factor(problem, self.states[term.node], j), tangent)
+                total += float(np.vdot(moved, moved))
+        return total / problem.samples
 
     def curvature(self, d: Any) -> float:
         """Return `|J d|^2 + d . D d`, the second derivative of the joint model of the energy along `d (n,)`.
@@ -253,6 +317,19 @@ def _held(problem: Problem, after: LayerMetric) -> dict[str, Held]:
         if ours.samples != theirs.samples or not all(a is b or np.array_equal(a, b) for a, b in pairs):
             return {}
     return {solver.block.label: solver.leave() for solver in after.solvers}
+
+
+def factors_with_slope(problem: Problem, passed: ForwardPass) -> list[np.ndarray] | None:
+    """Return the output metric's factor and, as its last row, the slope of the loss; None where there is no such row.
+
+    That is so for several costs and for a metric of the mass alone.
+    """
+    if len(problem.costs) != 1 or problem.output_metric is None or problem.costs[0].weight == 0.0:
+        return None
+    check_finite(problem, passed.states[len(problem.network.data) :])
+    ((node, slope),) = problem.network.slopes(NUMPY, passed.states).items()
+    factor = output_factor(problem, passed.states[node])
+    return [np.concatenate([factor, slope[None]])] if len(factor) else None
 
 
 def _one_point(problem: Problem, w: Any) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 
 from actionopt.errors import InputError
 from actionopt.losses import Logistic, SoftmaxCrossEntropy
-from actionopt.metric.layer_metric import LayerMetric
+from actionopt.metric.layer_metric import Direction, LayerMetric
 from actionopt.ops import NUMPY
 
 CLASSES = 0.3  # bound on the change of the outputs of a classifier, in nats
@@ -40,9 +40,9 @@ class Move:
     slope : float
         `g . x`, what the energy falls by along x to first order.
     curvature : float
-        `|J x|^2 + x . (D + weight_decay) x` of the joint model; NaN where it was not asked for.
+        `|J x|^2 + x . (D + weight_decay) x` of the joint model.
     change : float
-        `|J x|^2`, mean square change of the outputs along x in the output metric; NaN likewise.
+        `|J x|^2`, mean square change of the outputs along x in the output metric.
     """
 
     weights: np.ndarray
@@ -87,27 +87,31 @@ def move(
     -----
     A direction that points uphill, as momentum can make it, is given up for `G^{-1} g`.
     """
-    problem, g = metric.problem, metric.gradient
-    solve = (lambda c: c / problem.mass) if euclidean else metric.solve
-    x = solve(g if previous is None or not momentum else g + momentum * (problem.mass * previous))
-    slope = float(g @ x)
-    if slope <= 0.0 and momentum and previous is not None:
-        x = solve(g)
-        slope = float(g @ x)
-    curvature = change = np.nan
+    remembered = None if previous is None or not momentum else momentum * previous
+    found = _direction(metric, remembered, euclidean)
+    if found.slope <= 0.0 and remembered is not None:
+        found = _direction(metric, None, euclidean)
+    x, slope, change = found
+    curvature = change + float(x @ ((metric.problem.mass + metric.problem.weight_decay) * x))
     if step_size != "model":
         alpha = float(step_size)
     else:
-        change = metric.change(x)
-        curvature = change + float(x @ ((problem.mass + problem.weight_decay) * x))
         alpha = min(1.0, slope / curvature) if curvature > 0.0 else 1.0
     if step_size == "model" or trust is not None:
-        change = metric.change(x) if np.isnan(change) else change
         bound = trust_of(metric) if trust is None else trust
         if alpha * alpha * change > bound:
             alpha = float(np.sqrt(bound / change))
     alpha *= damping
     return Move(metric.w - alpha * x, x, alpha, slope, curvature, change)
+
+
+def _direction(metric: LayerMetric, v: np.ndarray | None, euclidean: bool) -> Direction:
+    """Return `G^{-1} (g + D v)`, with the mass in place of G where Euclidean."""
+    if not euclidean:
+        return metric.solve_gradient(v)
+    g = metric.gradient
+    x = g / metric.problem.mass if v is None else g / metric.problem.mass + v
+    return Direction(x, float(g @ x), metric.change(x))
 
 
 def trust_of(metric: LayerMetric) -> float:

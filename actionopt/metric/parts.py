@@ -47,6 +47,9 @@ class SummedRows(DenseRows):
     def spread(self, places: np.ndarray, count: int) -> Rows:
         return replace(self, delta=spread(self.delta, places, count, axis=-4))
 
+    def part(self, which: slice) -> Rows:
+        return replace(self, delta=self.delta[..., which, :, :, :])
+
     def scaled(self, factor: np.ndarray) -> Rows:
         scaled = super().scaled(factor)
         return scaled if isinstance(scaled, SummedRows) else PlainRows(self.values() * factor)

@@ -63,7 +63,7 @@ def pulled_rows(
     """
     network, states = problem.network, passed.states
     if check:
-        _check_finite(problem, states[len(network.data) :])
+        check_finite(problem, states[len(network.data) :])
     if factors is None:
         factor = output_factor if check else _factor_where_finite
         factors = [factor(problem, states[term.node], j) for j, term in enumerate(network.costs)]
@@ -89,7 +89,8 @@ def pulled_rows(
     return [[] if of_group is None else sum_over_uses(of_group) for of_group in uses]
 
 
-def _check_finite(problem: Problem, states: list[np.ndarray]) -> None:
+def check_finite(problem: Problem, states: Sequence[np.ndarray]) -> None:
+    """Raise InputError where the state of a node that runs a module is not finite, naming the module."""
     for label, state in zip(problem.labels, states, strict=True):
         if not np.isfinite(state).all():
             raise InputError(f"module {label}: its output is not finite at these weights; take a smaller step")

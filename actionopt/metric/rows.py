@@ -57,6 +57,14 @@ class Rows(ABC):
         """Return `K K^T c (..., m, B)`."""
         return self.push(self.pull(c))
 
+    def push_pull(self, other: Rows, c: np.ndarray) -> np.ndarray:
+        """Return `K L^T c (..., m, B)` for other rows L of the same weights and samples, `c` as many as those."""
+        return self.push(other.pull(c))
+
+    @abstractmethod
+    def part(self, which: slice) -> Rows:
+        """Return some of the m rows of every sample."""
+
     @abstractmethod
     def square(self) -> float:
         """Return the sum of the squares of all entries, or a bound on it."""
@@ -90,6 +98,9 @@ class PlainRows(Rows):
 
     def spread(self, places: np.ndarray, count: int) -> Rows:
         return PlainRows(spread(self.values, places, count))
+
+    def part(self, which: slice) -> Rows:
+        return PlainRows(self.values[..., which, :, :])
 
     def scaled(self, factor: np.ndarray) -> Rows:
         return PlainRows(self.values * factor)
@@ -178,13 +189,24 @@ class DenseRows(Rows):
         return np.concatenate([flat, self.offset * covector.sum(axis=-2)], axis=-1)
 
     def pull_push(self, c: np.ndarray) -> np.ndarray:
-        if self.z.shape[-2] > 2 * self.z.shape[-1]:  # more samples than the two products with the weights cost
+        if not self._by_samples:
             return self.push(self.pull(c))
         return self._to_rows(self.inputs_gram @ self._from_rows(c))
 
+    def part(self, which: slice) -> Rows:
+        taken = type(self)(self.delta[..., which, :, :], self.z, self.offset)
+        if self._by_samples:
+            vars(taken)["inputs_gram"] = self.inputs_gram
+        return taken
+
+    def push_pull(self, other: Rows, c: np.ndarray) -> np.ndarray:
+        if type(other) is not DenseRows or not self._by_samples:
+            return super().push_pull(other, c)
+        return self._to_rows(self.inputs_gram @ other._from_rows(c))
+
     def square(self) -> float:
-        inputs = np.vecdot(self.z, self.z) + (self.offset or 0.0) ** 2
-        return float((np.vecdot(self.delta, self.delta).sum(axis=-2) * inputs).sum())
+        inputs = np.einsum("...bj,...bj->...b", self.z, self.z) + (self.offset or 0.0) ** 2
+        return float(np.vdot(self.delta, self.delta) * inputs.max(initial=0.0))
 
     def gram(self) -> np.ndarray:
         m, samples, out = self.delta.shape[-3:]
@@ -193,6 +215,11 @@ class DenseRows(Rows):
         blocks = outer.reshape(*outer.shape[:-2], m, samples, m, samples)
         blocks *= self.inputs_gram[..., None, :, None, :]
         return outer
+
+    @property
+    def _by_samples(self) -> bool:
+        """Whether a product over the samples is cheaper than the two products with the weights."""
+        return type(self) is DenseRows and self.z.shape[-2] <= 2 * self.z.shape[-1]
 
     @cached_property
     def inputs_gram(self) -> np.ndarray:
@@ -268,6 +295,9 @@ class ScaledDenseRows(Rows):
 
     def spread(self, places: np.ndarray, count: int) -> Rows:
         return self.rows.spread(places, count).scaled(self.factor)
+
+    def part(self, which: slice) -> Rows:
+        return self.rows.part(which).scaled(self.factor)
 
     def scaled(self, factor: np.ndarray) -> Rows:
         return self.rows.scaled(self.factor * factor)

@@ -13,6 +13,7 @@ from actionopt.metric.conjugate import REMEDY, Factor, Iterate, conjugate_gradie
 from actionopt.metric.cost import factor_cost, iteration_cost
 from actionopt.metric.forms import FORMS
 from actionopt.metric.singular import NUMBERS, solve_singular
+from actionopt.metric.source import Along, Source
 
 SOLVERS = ("auto", "primal", "dual", "cg")
 REFINEMENTS = 4  # iterations that a system's own factor may take, and corrections of a solution
@@ -93,6 +94,7 @@ class BlockSolver:
         self.starts = self.held.starts if self.held else ()
         self.own: Factor | None = None
         self.spent = 0.0
+        self._prices: dict[bool, float] = {}
         self.first: np.ndarray | None = None
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -118,6 +120,27 @@ class BlockSolver:
             x = self._exact(scaled)
         self._last = scaled, x
         return x / self.block.root
+
+    def solve_along(self, source: Source) -> Along:
+        """Return `G^{-1}` times a source, and what it does; by products over samples alone where those suffice."""
+        root = self.block.root
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._is_light:
+                found, shape = self._system(source.lifted.ravel(), source.square), source.lifted.shape
+                if found.error <= self.tol:
+                    self.error, self._by, self._last = found.error, "", None
+                    y = found.y.reshape(shape)
+                    along = source.recovered(y, y + found.residual.reshape(shape))
+                    return along._replace(x=along.x / root)
+            x = self.solve(root * source.vector)
+            scaled = root * x
+            return Along(x, self.block.push(scaled), float(source.gradient @ scaled))
+
+    @property
+    def _is_light(self) -> bool:
+        """Whether conjugate gradients on the dual form will do, as their own residual tells."""
+        rounding = np.finfo(float).eps * (1.0 + self.block.square)
+        return self.form.name == "dual" and bool(rounding <= 0.1 * self.tol)
 
     def _exact(self, scaled: np.ndarray) -> np.ndarray:
         """Solve in scaled coordinates, by the chosen form and, where that misses `tol`, by singular values."""
@@ -214,7 +237,11 @@ class BlockSolver:
 
     def _scaled(self, c: np.ndarray) -> tuple[np.ndarray, float]:
         """Return a solution, and the bound on its relative error that the form's own recursion gives."""
-        b, cc = self.form.lift(c), float(c @ c)
+        found = self._system(self.form.lift(c), float(c @ c))
+        return self.form.recover(c, found.y), found.error
+
+    def _system(self, b: np.ndarray, cc: float) -> Iterate:
+        """Solve the form's own system: iterating alone, or with a factorisation."""
         found = self._iterate(b, cc)
         if found is None:
             found = conjugate_gradients(self.form, b, cc, tol=self.tol, limit=REFINEMENTS, factor=self.factorise())
@@ -226,7 +253,7 @@ class BlockSolver:
                 )
         if self.first is None:
             self.first = found.y
-        return self.form.recover(c, found.y), found.error
+        return found
 
     def _iterate(self, b: np.ndarray, cc: float) -> Iterate | None:
         """Solve without a factorisation of this system; None where one is worth making."""
@@ -271,7 +298,10 @@ class BlockSolver:
         return allowance / price if self.method == "auto" and needed * price < allowance else 0.0
 
     def _iteration_price(self, factor: Factor | None) -> float:
-        return iteration_cost(self.block, self.form.name, factor is not None)
+        held = factor is not None
+        if held not in self._prices:
+            self._prices[held] = iteration_cost(self.block, self.form.name, held)
+        return self._prices[held]
 
 
 def _form(block: Block, solve: str) -> tuple[str, float]:

@@ -107,7 +107,7 @@ def step(
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named
             passed = forward_pass(problem, w)
         return w - float(step_size) * finite_gradient(problem, passed) / problem.mass
-    inverse = LayerMetric(problem, w, joint=metric == "joint", solve=solve, tol=tol)
+    inverse = LayerMetric(problem, w, joint=metric == "joint", solve=solve, tol=tol, with_slope=metric != "euclidean")
     taken = move(
         inverse,
         step_size,
