@@ -12,8 +12,8 @@ import numpy as np
 from actionopt.action.continuation import continue_action
 from actionopt.action.trajectory import Trajectory
 from actionopt.action.waypoints import path_through
-from actionopt.cli.common import emit, problem_command
-from actionopt.cli.points import check_out, keep_interrupted, parse_point, save, starting_point, trajectory_record
+from actionopt.cli.common import problem_command
+from actionopt.cli.points import check_out, deliver, parse_point, starting_point
 from actionopt.errors import InputError
 from actionopt.loading import load_problem
 from actionopt.tables import text_table
@@ -72,11 +72,7 @@ def command(
         **options,
     )
     found = paths[-1]
-    emit(as_json, trajectory_record(found), _table(paths))
-    if found.status == "interrupted":
-        return keep_interrupted(found, path, out, "continue from it with --guess {}")
-    save(found, out, as_json)
-    return 0 if found.success else 1
+    return deliver(found, path, out, as_json, _table(paths), "continue from it with --guess {}")
 
 
 def _horizons(text: str) -> list[float]:

@@ -112,13 +112,22 @@ def load_modular(path: Path, settings: dict[str, Any]) -> Problem:
 def emit(as_json: bool, record: dict[str, Any], table: str) -> None:
     """Print the record as one JSON object, or the table."""
     stdout = click.get_current_context().meta.get(_STDOUT, sys.stdout)
-    click.echo(json.dumps(plain(record)) if as_json else table, file=stdout)
+    if stdout is None:  # started without one, as services are: there is nobody to print for
+        return
+    try:
+        click.echo(json.dumps(plain(record)) if as_json else table, file=stdout)
+        stdout.flush()  # an error shows here, while it can still be told, and not when the interpreter ends
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
 @contextlib.contextmanager
 def _clear_stdout() -> Iterator[None]:
     """Send what is printed to standard error, what compiled solvers print included, and keep stdout for `emit`."""
     stdout = sys.stdout
+    if stdout is None:
+        yield
+        return
     stdout.flush()
     with contextlib.ExitStack() as stack:
         if _descriptor(stdout) == 1:

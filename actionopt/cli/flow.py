@@ -11,8 +11,8 @@ import numpy as np
 
 from actionopt.action.flow import flow
 from actionopt.action.trajectory import Trajectory
-from actionopt.cli.common import emit, load_modular, problem_command
-from actionopt.cli.points import check_out, keep_interrupted, save, starting_point, trajectory_record
+from actionopt.cli.common import load_modular, problem_command
+from actionopt.cli.points import check_out, deliver, starting_point
 from actionopt.tables import text_table
 
 ROWS = 20  # nodes that the table shows of a longer flow
@@ -57,11 +57,7 @@ def command(
         progress=sys.stderr.isatty() if progress is None else progress,
         throw=False,
     )
-    emit(as_json, trajectory_record(trajectory), _table(trajectory))
-    if trajectory.status == "interrupted":
-        return keep_interrupted(trajectory, path, out, "its last weights are a start to continue from")
-    save(trajectory, out, as_json)
-    return 0 if trajectory.success else 1
+    return deliver(trajectory, path, out, as_json, _table(trajectory), "its last weights are a start to continue from")
 
 
 def _table(trajectory: Trajectory) -> str:

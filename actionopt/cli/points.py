@@ -11,6 +11,7 @@ import numpy as np
 
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.trajectory import Trajectory
+from actionopt.cli.common import emit
 from actionopt.errors import InputError, unknown_name
 from actionopt.loading import named_points
 from actionopt.problem import Problem
@@ -69,17 +70,27 @@ def check_out(out: Path | None, ending: str = ".npz") -> None:
         raise InputError(f"cannot write {out}: {folder} is no folder that can be written to")
 
 
-def save(trajectory: Trajectory, out: Path | None, as_json: bool) -> None:
-    """Save a trajectory where --out is given, and say so unless standard output belongs to JSON."""
-    if out is not None:
-        trajectory.save(out)
-        if not as_json:
-            click.echo(f"saved {out}")
+def deliver(trajectory: Trajectory, path: Path, out: Path | None, as_json: bool, table: str, advice: str) -> int:
+    """Save a trajectory, then print it: a reader that has gone, or a full disk behind it, costs the print alone.
 
+    What Ctrl-C left is saved beside the user where --out is not given; `advice` says what it is good for, `{}` in it
+    being the file.
 
-def keep_interrupted(trajectory: Trajectory, path: Path, out: Path | None, advice: str) -> int:
-    """Save what Ctrl-C left, say where on standard error, and return the exit status."""
-    out = out or Path(f"{path.stem}-interrupted.npz")
-    trajectory.save(out)
-    click.echo(f"actionopt: interrupted; the last trajectory is in {out}: {advice.format(out)}", err=True)
-    return 130
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    interrupted = trajectory.status == "interrupted"
+    where = out or (Path(f"{path.stem}-interrupted.npz") if interrupted else None)
+    if where is not None:
+        trajectory.save(where)
+    if interrupted:
+        note = f"actionopt: interrupted; the last trajectory is in {where}: {advice.format(where)}"
+        click.echo(note, err=True)
+    emit(as_json, trajectory_record(trajectory), table)
+    if interrupted:
+        return 130
+    if where is not None and not as_json:
+        click.echo(f"saved {where}")
+    return 0 if trajectory.success else 1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -22,7 +25,8 @@ class Reporting(click.Command):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run and exit with the status, or return it where `standalone_mode` is off."""
-        status = self._status(args, *rest, **extra)
+        with _terminated_as_interrupted():
+            status = self._status(args, *rest, **extra)
         if standalone_mode:
             sys.exit(status)
         return status
@@ -40,8 +44,29 @@ class Reporting(click.Command):
         except (click.Abort, KeyboardInterrupt):
             return _complain("interrupted", 130)
         except BrokenPipeError:  # the reader, such as head, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            _discard_output()
             return 0
+        except OSError as error:  # a full disk behind standard output; files raise InputError
+            _discard_output()
+            return _complain(f"cannot write the output: {error.strerror or error}", 1)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Take SIGTERM, which schedulers send, as Ctrl-C: what was reached is kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere, so that the interpreter's end does not raise again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _complain(message: str, status: int) -> int:
