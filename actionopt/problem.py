@@ -13,8 +13,8 @@ import numpy as np
 from actionopt import wiring
 from actionopt.backprop import gradient_of
 from actionopt.errors import InputError, unknown_name
-from actionopt.interop import read_onnx, read_sklearn
-from actionopt.losses import Logistic, Loss, as_samples
+from actionopt.interop import onnx_parts, read_sklearn
+from actionopt.losses import Loss, as_samples
 from actionopt.modules.base import Module, positive
 from actionopt.modules.composite import check_modules, check_sizes, flatten
 from actionopt.network import Group, Network, Place, Term
@@ -114,21 +114,23 @@ class Problem(Rebuilt):
         _dry_run(self)
 
     @classmethod
-    def from_onnx(cls, path: str | Path, inputs: Any, targets: Any, loss: Loss, **options: Any) -> Problem:
-        """Read a feed-forward network from an ONNX file, as `torch.onnx.export` writes it.
+    def from_onnx(cls, path: str | Path, inputs: Any, targets: Any, loss: Any, **options: Any) -> Problem:
+        """Read a network from an ONNX file, as `torch.onnx.export` writes it.
 
-        `initial_weights` are the file's, in float64, whatever the seed.
+        `initial_weights` are the file's, in float64, whatever the seed. A chain of layers is read as a list of modules,
+        anything else as nodes; layers made of the same constants share their weights.
 
         Parameters
         ----------
         path : str or Path
-            A model of one input and one output, out of Gemm, MatMul, Add, Tanh, Relu, Sigmoid, Softplus, Sin, Exp,
-            skip connections x + f(x), and nodes that only arrange (Flatten, Reshape, Transpose, Identity, Cast,
-            Dropout).
-        inputs : array (B, in_size)
+            A model out of Gemm, MatMul, Add, Tanh, Relu, Sigmoid, Softplus, Sin, Exp, nodes that only arrange (Flatten,
+            Reshape, Transpose, Identity, Cast, Dropout), and branches that meet in Add, Sub, Mul, Sum or Concat.
+        inputs : array (B, in_size), or a mapping or sequence of them for a model of several inputs
             Samples first, also where the file has features first; images flattened row by row.
         targets, loss
-            As `Problem` takes them. The losses for classes take logits: export without the last softmax or sigmoid.
+            As `Problem` takes them; for a model of several outputs mappings by the outputs' names, whose costs are
+            added up (an output left out carries none), or sequences in their order. The losses for classes take logits:
+            export without the last softmax or sigmoid.
         **options
             Further options of `Problem`.
 
@@ -137,10 +139,7 @@ class Problem(Rebuilt):
         InputError
             If the package onnx is missing, the file is no valid model, or a node is not supported: it is named.
         """
-        modules = read_onnx(path, as_samples("inputs", inputs).shape[1])
-        if isinstance(loss, Logistic) and getattr(modules[-1], "activation", None) == "sigmoid":
-            raise InputError(f"{path} ends in a sigmoid, and the logistic loss applies one too; export the logits")
-        return cls(modules, inputs, targets, loss, **{"name": Path(path).stem, **options})
+        return cls(*onnx_parts(path, inputs, targets, loss), **{"name": Path(path).stem, **options})
 
     @classmethod
     def from_sklearn(cls, estimator: Any, X: Any, y: Any, **options: Any) -> Problem:

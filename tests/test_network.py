@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -368,3 +370,9 @@ def test_chains_are_placed_part_by_part() -> None:
 def test_what_takes_only_chains_says_so() -> None:
     with pytest.raises(ao.InputError, match="takes a list of modules so far"):
         ao.check_adjoints(tied())
+
+
+def test_lines_of_the_page() -> None:
+    result = doctest.testfile(str(Path(__file__).parents[1] / "docs" / "networks.md"), module_relative=False)
+    assert result.attempted > 15
+    assert result.failed == 0

@@ -72,15 +72,31 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """A dense layer as far as it is read: matrix (out, in), offset (out,), activation."""
+    """A dense layer as far as it is read: matrix (out, in), offset (out,), activation, the constants it is made of."""
 
     matrix: np.ndarray
     offset: np.ndarray | None
     activation: str | None
     name: str
+    made_of: tuple[Any, ...]
 
 
 Layers = tuple[Affine | Module, ...]
+
+
+class Placed:
+    """The layers read so far: those made of the same constants in the same way are one module, or share its weights."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[Any, ...], dict[str | None, Pretrained]] = {}
+
+    def module(self, layer: Affine) -> Pretrained:
+        alike = self.found.setdefault(layer.made_of, {})
+        if layer.activation not in alike:
+            module = Pretrained(layer.matrix, layer.offset, layer.activation, layer.name)
+            module.shares = next(iter(alike.values()), None)
+            alike[layer.activation] = module
+        return alike[layer.activation]
 
 
 def modules_of(steps: Sequence[Step], size: int, shape: Sequence[int]) -> tuple[Module, ...]:
@@ -91,18 +107,25 @@ def modules_of(steps: Sequence[Step], size: int, shape: Sequence[int]) -> tuple[
     InputError
         Naming the node that is not supported, or that does not fit the size of its input.
     """
-    layers, layout = _translate(steps, Layout(size, len(shape), _samples_first(steps), shape[0] if shape else 0))
+    layout = Layout(size, len(shape), samples_first(steps), shape[0] if shape else 0)
+    modules, layout = translate(steps, layout, Placed())
     if layout.rank > 2:
         raise InputError(f"the output of the ONNX graph has {layout.rank} axes, expected samples and features")
-    return _modules(layers)
+    return modules
 
 
-def _samples_first(steps: Sequence[Step]) -> bool:
-    """Tell from the first product how the graph's input lies, counting transpositions on the way."""
+def translate(steps: Sequence[Step], layout: Layout, placed: Placed) -> tuple[tuple[Module, ...], Layout]:
+    """Translate the steps behind a value of that layout to modules; return the layout behind them, too."""
+    layers, layout = _translate(steps, layout)
+    return tuple(placed.module(layer) if isinstance(layer, Affine) else layer for layer in layers), layout
+
+
+def samples_first(steps: Sequence[Step]) -> bool:
+    """Tell from the first product how the input lies, counting transpositions on the way."""
     turned = False
     for step in steps:
         if step.inner:
-            return _samples_first(step.inner) != turned
+            return samples_first(step.inner) != turned
         if step.node.op_type == "Transpose":
             turned = not turned
         elif step.node.op_type in ("Gemm", "MatMul"):
@@ -119,13 +142,6 @@ def _translate(steps: Sequence[Step], layout: Layout) -> tuple[Layers, Layout]:
     return layers, layout
 
 
-def _modules(layers: Layers) -> tuple[Module, ...]:
-    return tuple(
-        Pretrained(layer.matrix, layer.offset, layer.activation, layer.name) if isinstance(layer, Affine) else layer
-        for layer in layers
-    )
-
-
 def _reader(step: Step) -> Callable[[Step, Layers, Layout], tuple[Layers, Layout]]:
     kind = step.node.op_type
     if step.node.domain not in ("", "ai.onnx") or kind not in _READERS:
@@ -138,7 +154,9 @@ def _skip(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
     inner, after = _translate(step.inner, layout)
     if after != layout or not inner:
         raise step.unsupported(f"its two branches differ, {after.size} features and {layout.size}")
-    return (*layers, Residual(Chain(*_modules(inner)))), after
+    placed = Placed()
+    modules = [placed.module(layer) if isinstance(layer, Affine) else layer for layer in inner]
+    return (*layers, Residual(Chain(*modules))), after
 
 
 def _activation(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
@@ -164,7 +182,9 @@ def _gemm(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
     after = replace(layout, size=len(affine.matrix), samples_first=samples_first)
     offset = step.constant(2)
     if offset is not None:
-        affine = replace(affine, offset=step.attribute("beta", 1.0) * _offset(step, offset, after))
+        beta = step.attribute("beta", 1.0)
+        made_of = (*affine.made_of, step.node.input[2], beta)
+        affine = replace(affine, offset=beta * _offset(step, offset, after), made_of=made_of)
     return (*layers, affine), after
 
 
@@ -182,7 +202,9 @@ def _matmul(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]
 def _affine(step: Step, matrix: np.ndarray, size: int) -> Affine:
     if matrix.shape[1] != size:
         raise InputError(f"ONNX node {step.label!r} takes {matrix.shape[1]} inputs, but gets {size}")
-    return Affine(matrix, None, None, step.node.name or step.node.op_type)
+    constant = next(name for name in step.node.input if name in step.constants)
+    attributes = (step.node.op_type, *(str(attribute) for attribute in step.node.attribute))
+    return Affine(matrix, None, None, step.node.name or step.node.op_type, (constant, *attributes))
 
 
 def _add(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
@@ -193,7 +215,9 @@ def _add(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
     values = step.constant(0)
     values = step.constant(1) if values is None else values
     offset = _offset(step, values, layout)
-    return (*layers[:-1], replace(last, offset=offset if last.offset is None else last.offset + offset)), layout
+    constant = next(name for name in step.node.input if name in step.constants)
+    summed = offset if last.offset is None else last.offset + offset
+    return (*layers[:-1], replace(last, offset=summed, made_of=(*last.made_of, constant))), layout
 
 
 def _offset(step: Step, values: Any, layout: Layout) -> np.ndarray:
