@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pytest
 
 import actionopt as ao
+
+collect_ignore = [] if find_spec("torch") else ["actionopt/interop/torch"]
 
 
 @pytest.fixture(autouse=True)

@@ -13,13 +13,20 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "actionopt"
-TABLE = re.findall(r"^\| `actionopt/(\w+)(?:\.py|/)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+TABLE = re.findall(r"^\| `actionopt/([\w/]+?)(?:\.py|/)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
 FILES = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
 
 
 def place(path: Path) -> str:
-    """Name the row of the table that a file belongs to."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    """Name the row of the table that a file belongs to; a room inside a room may have a row of its own."""
+    return row(path.relative_to(PACKAGE).with_suffix("").as_posix())
+
+
+def row(name: str) -> str:
+    """Name the longest row that a path starts with, or its first part."""
+    parts = name.split("/")
+    fitting = ["/".join(parts[:k]) for k in range(len(parts), 0, -1)]
+    return next((one for one in fitting if one in TABLE), parts[0])
 
 
 def imported_places(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -37,7 +44,7 @@ def imported_places(tree: ast.AST) -> Iterator[tuple[str, int]]:
             continue
         for name in names:
             if name.split(".")[0] == "actionopt":
-                yield name.split(".")[1] if "." in name else "", node.lineno
+                yield row("/".join(name.split(".")[1:])), node.lineno
 
 
 def test_table_names_every_place() -> None:

@@ -93,14 +93,10 @@ def move(
         found = _direction(metric, None, euclidean)
     x, slope, change = found
     curvature = change + float(x @ ((metric.problem.mass + metric.problem.weight_decay) * x))
-    if step_size != "model":
-        alpha = float(step_size)
+    if step_size == "model":
+        alpha = step_along(slope, curvature, change, trust_of(metric) if trust is None else trust)
     else:
-        alpha = min(1.0, slope / curvature) if curvature > 0.0 else 1.0
-    if step_size == "model" or trust is not None:
-        bound = trust_of(metric) if trust is None else trust
-        if alpha * alpha * change > bound:
-            alpha = float(np.sqrt(bound / change))
+        alpha = bounded(float(step_size), change, np.inf if trust is None else trust)
     alpha *= damping
     return Move(metric.w - alpha * x, x, alpha, slope, curvature, change)
 
@@ -112,6 +108,16 @@ def _direction(metric: LayerMetric, v: np.ndarray | None, euclidean: bool) -> Di
     g = metric.gradient
     x = g / metric.problem.mass if v is None else g / metric.problem.mass + v
     return Direction(x, float(g @ x), metric.change(x))
+
+
+def step_along(slope: float, curvature: float, change: float, bound: float) -> float:
+    """Return alpha: the minimum of the joint model along a direction, at most one, within the bound on the change."""
+    return bounded(min(1.0, slope / curvature) if curvature > 0.0 else 1.0, change, bound)
+
+
+def bounded(alpha: float, change: float, bound: float) -> float:
+    """Return a step size with `alpha^2 change <= bound`."""
+    return float(np.sqrt(bound / change)) if alpha * alpha * change > bound else alpha
 
 
 def trust_of(metric: LayerMetric) -> float:
@@ -135,14 +141,14 @@ def trust_of(metric: LayerMetric) -> float:
 
 def check_step(step_size: Any, momentum: Any, trust: Any) -> None:
     """Raise InputError where one of a step's options is out of range, naming it."""
-    if not (isinstance(step_size, str) and step_size == "model") and not np.isfinite(_number(step_size)):
+    if not (isinstance(step_size, str) and step_size == "model") and not np.isfinite(real(step_size)):
         raise InputError(f"step_size must be a finite number or 'model', got {step_size!r}")
-    if not 0.0 <= _number(momentum) < 1.0:
+    if not 0.0 <= real(momentum) < 1.0:
         raise InputError(f"momentum must be a number in [0, 1), got {momentum!r}")
-    if trust is not None and not _number(trust) > 0.0:
+    if trust is not None and not real(trust) > 0.0:
         raise InputError(f"trust must be a positive number, inf for none, or None, got {trust!r}")
 
 
-def _number(value: Any) -> float:
+def real(value: Any) -> float:
     """Return a real number as a float, NaN for everything else."""
     return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else np.nan
