@@ -20,16 +20,19 @@ from actionopt.ops import NUMPY, Dual, Linear, LinearProgram, Ops
 from actionopt.ops.base import Array
 from actionopt.ops.linear import recording
 
-FEWEST = 4  # equal modules from which stacking pays
+FEWEST = 16  # equal modules from which stacking pays; shorter lists keep their order of operations to the last bit
 WIDEST = 16  # features up to which the Jacobians are formed
+# samples times features squared up to which they are worth it: measured, 16 modules of 8 features on 32 samples break
+# even, 40 gain a quarter, and on 128 samples of 16 features the caches are left and it costs thirty times as much
+JACOBIAN_NUMBERS = 2048
 _RECORD, _DUALS = recording(NUMPY)
 
 
 def stacked(network: Network) -> Network:
     """Return the network with every run of equal modules as one node; the flat vector of weights is the same.
 
-    A run is a chain of at least four modules of one formula, with weights of their own, as many outputs as inputs, at
-    most 16, whose states between enter nothing else. Where there is none the network itself comes back.
+    A run is a chain of at least 16 modules of one formula, with weights of their own, as many outputs as inputs, at
+    most 16, on few samples, whose states between enter nothing else. Where there is none the network itself comes back.
     """
     runs = _runs(network)
     if not runs:
@@ -294,7 +297,7 @@ def _runs(network: Network) -> list[tuple[int, int]]:
     nodes = network.nodes
     for index in range(len(network.data), len(nodes) + 1):
         if index == len(nodes) or not _links(network, index, entered) or index == start:
-            if index - start >= FEWEST and _fits(nodes[start]) and network.reach[start]:
+            if index - start >= FEWEST and _fits(network, nodes[start]) and network.reach[start]:
                 runs.append((start, index - 1))
             start = index
     return runs
@@ -313,9 +316,10 @@ def _links(network: Network, index: int, entered: list[int]) -> bool:
     )
 
 
-def _fits(place: Place) -> bool:
+def _fits(network: Network, place: Place) -> bool:
     module = place.module
-    return module is not None and len(place.of) == 1 and 0 < module.in_size == module.out_size <= WIDEST
+    square = module is not None and len(place.of) == 1 and 0 < module.in_size == module.out_size <= WIDEST
+    return square and network.samples * place.size**2 <= JACOBIAN_NUMBERS
 
 
 def _with_runs(network: Network, runs: list[tuple[int, int]]) -> Network:
