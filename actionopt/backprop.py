@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,8 +12,17 @@ from actionopt.network import Network
 from actionopt.ops import NUMPY
 from actionopt.stacking import unrolled
 
-if TYPE_CHECKING:
-    from actionopt.problem import Problem
+
+class Trained(Protocol):
+    """What backpropagation asks of a `Problem`."""
+
+    network: Network
+    weight_decay: float
+
+    @property
+    def stacked(self) -> Network: ...
+
+    def check_weights(self, w: Any) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Adjoints:
         return self.adjoints[index]
 
 
-def adjoints(problem: Problem, w: Any) -> Adjoints:
+def adjoints(problem: Trained, w: Any) -> Adjoints:
     """Backpropagate through the whole network.
 
     Parameters
@@ -79,13 +88,13 @@ def adjoints(problem: Problem, w: Any) -> Adjoints:
     return _adjoints(problem, w, states, arrived, pulled)
 
 
-def gradient_of(problem: Problem, w: np.ndarray) -> np.ndarray:
+def gradient_of(problem: Trained, w: np.ndarray) -> np.ndarray:
     """Return dE/dw at checked weights `(..., n)`, equal modules stacked; states and adjoints are not kept."""
     _, pulled = pulled_back(*walked(problem, w))
     return NUMPY.concatenate(pulled) + problem.weight_decay * w
 
 
-def walked(problem: Problem, w: np.ndarray) -> tuple[Network, list[np.ndarray], list[np.ndarray]]:
+def walked(problem: Trained, w: np.ndarray) -> tuple[Network, list[np.ndarray], list[np.ndarray]]:
     """Return the problem's network with equal modules stacked, its weights and its states at checked weights."""
     network = problem.stacked
     pieces = network.split(NUMPY, w)
@@ -109,19 +118,19 @@ class ForwardPass:
     states: list[np.ndarray]
 
 
-def forward_pass(problem: Problem, w: np.ndarray) -> ForwardPass:
+def forward_pass(problem: Trained, w: np.ndarray) -> ForwardPass:
     """Evaluate the network in NumPy at checked weights `(..., n)`."""
     pieces = problem.network.split(NUMPY, w)
     return ForwardPass(w, pieces, problem.network.forward(NUMPY, pieces))
 
 
-def adjoints_of(problem: Problem, passed: ForwardPass) -> Adjoints:
+def adjoints_of(problem: Trained, passed: ForwardPass) -> Adjoints:
     """Backpropagate from a forward pass."""
     arrived, pulled = pulled_back(problem.network, passed.pieces, passed.states)
     return _adjoints(problem, passed.w, passed.states, arrived, pulled)
 
 
-def _adjoints(problem: Problem, w: np.ndarray, states: list[Any], arrived: list[Any], pulled: list[Any]) -> Adjoints:
+def _adjoints(problem: Trained, w: np.ndarray, states: list[Any], arrived: list[Any], pulled: list[Any]) -> Adjoints:
     gradient = NUMPY.concatenate(pulled) + problem.weight_decay * w
     inputs = len(problem.network.data)
     return Adjoints(states[inputs:], arrived[inputs:], gradient, problem.network)

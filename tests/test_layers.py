@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,58 @@ def test_layers_see_a_wrong_import() -> None:
         "def f():\n    from actionopt.cli import main\nimport actionopt.ops.dual\nfrom actionopt import problem"
     )
     assert [name for name, _ in imported_places(tree)] == ["ops", "problem", "cli"]
+
+
+def module_name(path: Path) -> str:
+    """Name the module of a file as an import does."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imported_files(path: Path) -> set[str]:
+    """List the files that a file imports, inside functions too; what only a type checker reads does not run."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text())
+    list(imported_places(tree))  # empties what is for type checkers
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & set(NAMES) - {"actionopt"}
+
+
+def test_no_file_imports_itself_in_a_circle() -> None:
+    """Results draw and save themselves: their figures and files know them by what they hold."""
+    graph = {name: imported_files(path) - {name} for name, path in NAMES.items()}
+    packages = {name for name, path in NAMES.items() if path.name == "__init__.py"}
+    graph = {name: found - packages for name, found in graph.items() if name not in packages}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+# files that may call a module's own equation: the walk, formulas made of modules, and functions of one module alone
+EQUATIONS = {
+    "network.py", "stacking.py", "symbolic.py", "problem.py", "metric/recursion.py", "contraction/smooth.py",
+}  # fmt: skip
+
+
+def test_one_walk() -> None:
+    """No other file goes through the modules of a problem: they ask `Network.forward` and `Network.backward`."""
+    for path in FILES:
+        name = str(path.relative_to(PACKAGE))
+        if name in EQUATIONS or name.startswith(("modules/", "ops/")):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner, method = ast.unparse(node.func.value), node.func.attr
+                walked = method in ("forward", "vjp", "jvp") and re.search(r"\bmodules?\b|\.module\b", owner)
+                assert not walked, f"{name}, line {node.lineno}: {owner}.{method}"
+        for loop in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.For)):
+            chained = "zip(problem.modules" in ast.unparse(loop.iter) or "zip(what.modules" in ast.unparse(loop.iter)
+            assert not chained, f"{name}, line {loop.lineno}: a walk of its own"
 
 
 @pytest.mark.parametrize("library", ["matplotlib", "sklearn", "tqdm", "click"])

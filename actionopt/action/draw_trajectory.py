@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt import figures
-from actionopt.action.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from actionopt.action.trajectory import Trajectory
 
 LEGEND_LIMIT = 8  # curves up to which a legend names each
 SHOWN_LIMIT = 100  # curves that are drawn

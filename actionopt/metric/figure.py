@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from actionopt import figures
-
-if TYPE_CHECKING:
-    from actionopt.metric.block import Block
-    from actionopt.metric.layer_metric import LayerMetric
+from actionopt.metric.block import Block
 
 
 def spectrum(block: Block) -> np.ndarray:
@@ -20,10 +18,10 @@ def spectrum(block: Block) -> np.ndarray:
     return 1.0 + np.linalg.eigvalsh(matrix)[::-1].clip(0.0)
 
 
-def draw_spectrum(metric: LayerMetric, ax: Any = None) -> Any:
+def draw_spectrum(all_blocks: Sequence[Block], ax: Any = None) -> Any:
     """Draw the eigenvalues of every block over its mass; returns the axes."""
     ax = figures.axes(ax)
-    blocks = [block for block in metric.blocks if block.rank]
+    blocks = [block for block in all_blocks if block.rank]
     for block, color in zip(blocks, cycle(figures.COLORS)):
         values = spectrum(block)
         ax.loglog(np.arange(1, len(values) + 1), values, color=color, label=block.label)

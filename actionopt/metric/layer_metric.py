@@ -280,7 +280,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         """
         from actionopt.metric.figure import draw_spectrum
 
-        return draw_spectrum(self, ax)
+        return draw_spectrum(self.blocks, ax)
 
     def __repr__(self) -> str:
         kind = "joint" if self.joint else "layerwise"

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
 from actionopt.errors import InputError
-
-if TYPE_CHECKING:
-    from actionopt.modules.base import Module
 
 _clock = count()  # nodes are numbered as they are written, which is the order they are shown in
 
@@ -29,7 +26,7 @@ class Node:
     name : str
     """
 
-    def __init__(self, module: Module | None, of: Sequence[Node], size: int, name: str) -> None:
+    def __init__(self, module: Any, of: Sequence[Node], size: int, name: str) -> None:
         self.module = module
         self.of = tuple(of)
         self.size = size
@@ -51,7 +48,7 @@ class Node:
             node.uses.add(self)
 
 
-def place(module: Module, nodes: Sequence[Any], name: str | None) -> Node:
+def place(module: Any, nodes: Sequence[Any], name: str | None) -> Node:
     """Place a module on nodes and return its node.
 
     Raises
