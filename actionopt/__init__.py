@@ -14,7 +14,11 @@ from actionopt.contraction.compose import ComposedRate, feedback_rate, network_r
 from actionopt.contraction.decay import Decay, check_decay
 from actionopt.contraction.lipschitz import Lipschitz, estimate_lipschitz
 from actionopt.contraction.proof.ball import prove_contraction
+from actionopt.contraction.proof.fit import FitProof, prove_fit
+from actionopt.contraction.proof.lipschitz import LipschitzBounds, bound_lipschitz
 from actionopt.contraction.proof.result import ContractionProof
+from actionopt.contraction.proof.stability import StabilityProof, prove_stability
+from actionopt.contraction.proof.tube import TubeProof, prove_basin
 from actionopt.contraction.rate import Contraction, contraction_at, contraction_rate, rates_along
 from actionopt.contraction.stability import measure_stability
 from actionopt.contraction.stability_result import Stability
@@ -71,6 +75,7 @@ __all__ = [
     "Drift",
     "Each",
     "Embedding",
+    "FitProof",
     "Implicit",
     "Input",
     "InputError",
@@ -78,6 +83,7 @@ __all__ = [
     "LayerMetric",
     "LayerNorm",
     "Lipschitz",
+    "LipschitzBounds",
     "Logistic",
     "Loss",
     "Map",
@@ -93,10 +99,13 @@ __all__ = [
     "SolverError",
     "SquaredError",
     "Stability",
+    "StabilityProof",
     "Trajectory",
     "Transposed",
+    "TubeProof",
     "WorstRate",
     "adjoints",
+    "bound_lipschitz",
     "certify",
     "check_adjoints",
     "check_decay",
@@ -114,7 +123,10 @@ __all__ = [
     "paper_stability_order",
     "parallel_rate",
     "path_through",
+    "prove_basin",
     "prove_contraction",
+    "prove_fit",
+    "prove_stability",
     "proximal_step",
     "rates_along",
     "series_rate",

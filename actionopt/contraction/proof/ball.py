@@ -211,6 +211,15 @@ class Prover:
         gradient = gradient_over(self.at_centre[1], over[2], radius, over[1])
         return pencil(self.problem, self.over(radius), gradient, self.metric).rate()
 
+    def velocity(self, radius: float) -> float:
+        """Bound the norm of the mass of the velocity over a ball."""
+        over = derivatives(self.problem, box_of(self.problem, self.centre, radius), 2)
+        gradient = gradient_over(self.at_centre[1], over[2], radius, over[1])
+        if self.metric == "euclidean":
+            return float(norms_up(gradient.magnitude)) * (1.0 + 2.0**-47)
+        found = pencil(self.problem, self.over(radius), gradient, self.metric).velocity
+        return float(norms_up(found.magnitude)) * (1.0 + 2.0**-47)
+
     def stretch(self, radius: float) -> tuple[float, float]:
         """Bound the length in the metric of a unit of the mass's norm, and of the velocity at the centre."""
         if self.metric == "euclidean":

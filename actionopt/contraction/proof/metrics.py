@@ -80,21 +80,48 @@ def pencil(problem: Problem, costs: list[Outputs], gradient: Interval, metric: s
     """
     if callable(problem.output_metric):
         raise InputError("a proof knows the output metrics 'fisher' and 'euclidean', and None; this one is a callable")
-    n = problem.size
-    slices = problem.slices if metric == "layerwise" else (slice(0, n),)
-    own = np.zeros((n, n))
-    for piece in slices:
-        own[piece, piece] = 1.0
+    slices, own = _blocks(problem, metric)
     share = 1.0 / problem.samples
-    matrix = unit_mass(n)
-    for cost in costs:
-        jacobian = _of(cost.jacobian)
-        matrix = matrix + _gram(jacobian, _measured(problem, cost, jacobian)) * (share * own)
+    matrix = metric_matrix(problem, costs, metric)
     velocity = -_solved(matrix, gradient)
     form = decay(problem)
     for cost in costs:
         form = form + _own_form(problem, cost, velocity, slices, own) * share
     return Pencil(_symmetrised(form), matrix, velocity)
+
+
+def metric_matrix(problem: Problem, costs: list[Outputs], metric: str) -> Interval:
+    """Enclose G in x over a region, `(n, n)`."""
+    own = _blocks(problem, metric)[1]
+    matrix = unit_mass(problem.size)
+    for cost in costs:
+        jacobian = _of(cost.jacobian)
+        matrix = matrix + _gram(jacobian, _measured(problem, cost, jacobian)) * (own / problem.samples)
+    return matrix
+
+
+def sample_rows(problem: Problem, costs: list[Outputs], metric: str) -> np.ndarray:
+    """Bound the squared norm of every sample's rows over a region, `(B,)`: of what it adds to B (G - 1)."""
+    slices, _ = _blocks(problem, metric)
+    best: list[np.ndarray] = []
+    for piece in slices:
+        total: np.ndarray | float = 0.0
+        for cost in costs:
+            jacobian = _of(cost.jacobian)[..., piece]
+            product = INTERVAL.matmul(INTERVAL.transpose(jacobian), _measured(problem, cost, jacobian))
+            total = total + np.maximum(greatest_eigenvalue(product), 0.0)
+        best.append(np.asarray(total))
+    return np.max(best, axis=0) * (1.0 + 8.0 * UNIT)
+
+
+def _blocks(problem: Problem, metric: str) -> tuple[tuple[slice, ...], np.ndarray]:
+    """Return the blocks of the metric, and a matrix `(n, n)` that is one on them."""
+    n = problem.size
+    slices = problem.slices if metric == "layerwise" else (slice(0, n),)
+    own = np.zeros((n, n))
+    for piece in slices:
+        own[piece, piece] = 1.0
+    return slices, own
 
 
 def _own_form(
