@@ -51,6 +51,7 @@ from actionopt.modules import (
 )
 from actionopt.nodes import Cost, Input
 from actionopt.problem import Problem
+from actionopt.weighted import WeightedLoss
 
 __version__ = "0.1.0"
 
@@ -103,6 +104,7 @@ __all__ = [
     "Trajectory",
     "Transposed",
     "TubeProof",
+    "WeightedLoss",
     "WorstRate",
     "adjoints",
     "bound_lipschitz",

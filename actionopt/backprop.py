@@ -79,6 +79,8 @@ def adjoints(problem: Trained, w: Any) -> Adjoints:
     InputError
         If the weights have the wrong length or are not finite.
     """
+    if not hasattr(problem, "network"):
+        raise InputError(f"adjoints takes a Problem, got {type(problem).__name__}")
     w = problem.check_weights(w)
     if problem.stacked is problem.network:
         return adjoints_of(problem, forward_pass(problem, w))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.arrays import real_array
 from actionopt.errors import InputError
 from actionopt.modules.derived import pull_back
 from actionopt.ops import Ops, duals_over
@@ -22,12 +23,15 @@ class Loss:
     """
 
     name = "loss"
+    elementwise = False  # a sum over outputs, `entries`
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for derived in ("gradient", "curvature"):  # a parent's closed forms are those of another value
             if "value" in vars(cls) and derived not in vars(cls):
                 setattr(cls, derived, getattr(Loss, derived))
+        if "value" in vars(cls) and "entries" not in vars(cls):
+            cls.elementwise = False
 
     def value(self, ops: Ops, y: Array, target: Array) -> Array:
         """Return the energy of each sample, `(..., B)`."""
@@ -47,6 +51,14 @@ class Loss:
         product = duals.parts(self.gradient(duals, duals.dual(y, v), target))[1]
         return v * 0.0 if product is None else product
 
+    def entries(self, ops: Ops, y: Array, target: Array) -> Array:
+        """Return the terms of a loss that is a sum over outputs, `(..., B, d)`."""
+        raise NotImplementedError(f"{type(self).__name__} is no sum over outputs")
+
+    def apart(self, ops: Ops, target: Array) -> tuple[Loss, Array, Array | None]:
+        """Return the loss, its targets, and weights `(B, 1 or d)` of samples or outputs where there are any."""
+        return self, target, None
+
     def prepare(self, targets: Any, samples: int, out_size: int) -> np.ndarray:
         """Check the targets and return them as the `(B, t)` array that `value` takes, `(B, 0)` for None.
 
@@ -64,10 +76,15 @@ class SquaredError(Loss):
     """`1/2 |y - target|^2` a sample (summed over features, mean over samples)."""
 
     name = "squared error"
+    elementwise = True
 
     def value(self, ops: Ops, y: Array, target: Array) -> Array:
         difference = y - target
         return 0.5 * ops.sum(difference * difference)
+
+    def entries(self, ops: Ops, y: Array, target: Array) -> Array:
+        difference = y - target
+        return 0.5 * (difference * difference)
 
     def gradient(self, ops: Ops, y: Array, target: Array) -> Array:
         return y - target
@@ -80,9 +97,24 @@ class SquaredError(Loss):
 
 
 class SoftmaxCrossEntropy(Loss):
-    """Cross-entropy of softmax(y) with integer labels `0 .. d-1`, in nats: `log sum exp(y) - y[label]`."""
+    """Cross-entropy of softmax(y) with labels, in nats: `log sum exp(y) - y[label]`.
+
+    Targets are class numbers `0 .. d-1`; or the classes' probabilities `(B, d)`, one-hot rows among them; or words,
+    one of d different ones a sample, which are numbered in alphabetical order as scikit-learn does.
+
+    Parameters
+    ----------
+    classes : sequence, optional
+        The d classes in the order of the outputs, where labels are not numbers from zero on or some class is missing
+        from the data.
+    """
 
     name = "softmax cross-entropy"
+
+    def __init__(self, classes: Any = None) -> None:
+        self.classes = None if classes is None else list(classes)
+        if self.classes is not None and len(set(map(str, self.classes))) != len(self.classes):
+            raise InputError(f"classes must be different, got {self.classes}")
 
     def value(self, ops: Ops, y: Array, target: Array) -> Array:
         return ops.sum(ops.logsumexp(y)) - ops.sum(y * target)
@@ -99,8 +131,15 @@ class SoftmaxCrossEntropy(Loss):
         labels = np.asarray(targets)
         if labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
+        if labels.ndim == 2 and labels.shape[1] == out_size:
+            return _probabilities(labels, samples)
         if labels.ndim != 1:
-            raise InputError(f"labels must be a vector (B,) of class numbers, got {_described(targets)}")
+            raise InputError(
+                f"labels must be a vector (B,) of class numbers or probabilities (B, {out_size}), "
+                f"got {_described(targets)}"
+            )
+        if self.classes is not None or labels.dtype.kind in "UO":
+            labels = _numbered(labels, self.classes, out_size)
         expected = f"labels must be whole numbers 0 .. {out_size - 1}, one an output of the last module"
         if labels.dtype.kind not in "iufb":
             raise InputError(f"{expected}; got {labels.dtype} values")
@@ -116,9 +155,13 @@ class Logistic(Loss):
     """Binary cross-entropy of sigmoid(y) in nats, summed over outputs: `softplus(y) - target y`, target in [0, 1]."""
 
     name = "logistic"
+    elementwise = True
 
     def value(self, ops: Ops, y: Array, target: Array) -> Array:
-        return ops.sum(ops.softplus(y) - y * target)
+        return ops.sum(self.entries(ops, y, target))
+
+    def entries(self, ops: Ops, y: Array, target: Array) -> Array:
+        return ops.softplus(y) - y * target
 
     def gradient(self, ops: Ops, y: Array, target: Array) -> Array:
         return ops.sigmoid(y) - target
@@ -170,12 +213,7 @@ def as_samples(what: str, values: Any) -> np.ndarray:
     InputError
         If the values are not numbers, not finite or not a matrix.
     """
-    try:
-        if np.iscomplexobj(values):
-            raise TypeError("complex numbers")
-        array = np.array(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{what} must be an array of numbers (B, d), got {type(values).__name__}: {error}") from None
+    array = np.array(real_array(what, values, "an array of numbers (B, d)"))
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:
@@ -190,6 +228,37 @@ def check_samples(targets: np.ndarray, samples: int) -> None:
     """Raise InputError unless there are as many targets as inputs."""
     if len(targets) != samples:
         raise InputError(f"targets must match the {samples} samples of the inputs, got {len(targets)}")
+
+
+def _probabilities(rows: Any, samples: int) -> np.ndarray:
+    rows = as_samples("probabilities of classes", rows)
+    check_samples(rows, samples)
+    sums = rows.sum(axis=1)
+    if rows.min(initial=0.0) < 0.0 or abs(sums - 1.0).max(initial=0.0) > 1e-9:
+        sample = int(np.argmax(np.maximum(abs(sums - 1.0), -rows.min(axis=1))))
+        raise InputError(f"probabilities of classes must be >= 0 and sum to 1, got {rows[sample]} at sample {sample}")
+    return rows
+
+
+def _numbered(labels: np.ndarray, classes: list[Any] | None, out_size: int) -> np.ndarray:
+    """Number labels by their place among the classes, or words in alphabetical order."""
+    words = labels.tolist()
+    if classes is None:
+        if not all(isinstance(word, str) for word in words):  # numbers in an array of objects
+            return real_array("labels", labels, "class numbers or words")
+        classes = sorted(set(words))
+        if len(classes) != out_size:
+            raise InputError(
+                f"labels are {len(classes)} different words for {out_size} outputs: "
+                f"name the classes in order, ao.SoftmaxCrossEntropy(classes=[...])"
+            )
+    if len(classes) != out_size:
+        raise InputError(f"classes must be {out_size}, one an output of the last module, got {len(classes)}")
+    places = {label: index for index, label in enumerate(classes)}
+    for sample, word in enumerate(words):
+        if word not in places:
+            raise InputError(f"label {word!r} at sample {sample} is none of the classes {', '.join(map(str, classes))}")
+    return np.array([places[word] for word in words])
 
 
 def _one_an_output(given: Any, targets: np.ndarray, out_size: int) -> np.ndarray:

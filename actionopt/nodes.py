@@ -12,6 +12,7 @@ import numpy as np
 from actionopt.errors import InputError
 from actionopt.losses import Loss, as_samples
 from actionopt.modules import Node
+from actionopt.weighted import weigh
 
 _inputs: WeakSet[Input] = WeakSet()  # those that exist, so that one which a network forgot can be named
 
@@ -75,6 +76,8 @@ class Cost:
         Energy of one sample.
     targets : array (B, ...) or None
         What the loss compares with, as `Problem` takes them.
+    sample_weight : array (B,), optional
+        How much each sample counts, scaled to mean one. Masked entries of targets count nothing.
     weight : float
         Coefficient >= 0. A cost of weight zero changes nothing: it keeps a node whose state one wants to see.
 
@@ -93,7 +96,9 @@ class Cost:
     targets: Any = None
     weight: float = 1.0
 
-    def __init__(self, node: Node, loss: Loss, targets: Any = None, *, weight: float = 1.0) -> None:
+    def __init__(
+        self, node: Node, loss: Loss, targets: Any = None, *, weight: float = 1.0, sample_weight: Any = None
+    ) -> None:
         if not isinstance(node, Node):
             raise InputError(
                 f"Cost takes a node, what a module gave where it was placed; got {node!r} of type {type(node).__name__}"
@@ -102,6 +107,7 @@ class Cost:
             raise InputError(f"the loss of a Cost must be a Loss such as ao.SquaredError(), got {loss!r}")
         if isinstance(weight, bool) or not (isinstance(weight, numbers.Real) and 0 <= float(weight) < np.inf):
             raise InputError(f"the weight of a Cost must be a finite number >= 0, got {weight!r}")
+        loss, targets = weigh(loss, targets, sample_weight)
         for name, value in {"node": node, "loss": loss, "targets": targets, "weight": float(weight)}.items():
             object.__setattr__(self, name, value)
 

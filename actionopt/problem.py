@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Iterable
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from actionopt import wiring
+from actionopt.arrays import real_array
 from actionopt.backprop import gradient_of
 from actionopt.errors import InputError, unknown_name
 from actionopt.interop import onnx_parts, read_sklearn
@@ -22,7 +23,10 @@ from actionopt.nodes import Cost
 from actionopt.ops import NUMPY
 from actionopt.origin import Rebuilt
 from actionopt.stacking import stacked, with_data
+from actionopt.weighted import weigh
 
+P = ParamSpec("P")
+R = TypeVar("R")
 OUTPUT_METRICS = ("fisher", "euclidean")
 
 
@@ -52,6 +56,9 @@ class Problem(Rebuilt):
         `(..., B, m, out_size)`, or one `(m, out_size)` for all samples.
     weight_decay : float
         Coefficient rho >= 0.
+    sample_weight : array (B,), optional
+        How much each sample counts, scaled to mean one: `1/B sum_b s_b loss_b`. Costs take their own. Entries of
+        targets that a masked array (`numpy.ma`) masks count nothing.
     name : str, optional
         Name in tables, figures and messages.
 
@@ -96,6 +103,7 @@ class Problem(Rebuilt):
         mass: Any = 1.0,
         output_metric: str | Callable[..., Any] | None = "fisher",
         weight_decay: float = 0.0,
+        sample_weight: Any = None,
         name: str | None = None,
     ) -> None:
         if not callable(output_metric) and output_metric not in (None, *OUTPUT_METRICS):
@@ -104,9 +112,12 @@ class Problem(Rebuilt):
         self.output_metric = output_metric
         self.weight_decay = _weight_decay(weight_decay)
         if costs := _costs(modules, inputs, targets, loss):
+            if sample_weight is not None:
+                raise InputError("costs bring their own weights: ao.Cost(node, loss, targets, sample_weight=...)")
             self.network = wiring.network_of(costs)
             self.targets = costs[0].targets if len(costs) == 1 else tuple(cost.targets for cost in costs)
         else:
+            loss, targets = weigh(loss, targets, sample_weight)
             self.network = _chain(modules, inputs, targets, loss)
             self.targets = targets
         self.size = self.network.size
@@ -157,7 +168,8 @@ class Problem(Rebuilt):
         y : array (B,) or (B, k)
             Targets, or labels the estimator was fitted on; `problem.targets` holds class numbers.
         **options
-            Further options of `Problem`. `weight_decay` is `alpha/B` unless given.
+            Further options of `Problem`, `sample_weight` as in `fit` among them. `weight_decay` is `alpha/B` unless
+            given, `alpha` over the sum of the weights where there are any.
 
         Notes
         -----
@@ -171,7 +183,10 @@ class Problem(Rebuilt):
             If the estimator is another one or is not fitted, or a label is unknown to it.
         """
         parts = read_sklearn(estimator, y)
-        defaults = {"weight_decay": parts.weight_decay, "name": type(estimator).__name__}
+        decay = parts.weight_decay
+        if options.get("sample_weight") is not None:  # scikit-learn divides alpha by the sum of the weights
+            decay /= float(np.mean(real_array("sample_weight", options["sample_weight"])))
+        defaults = {"weight_decay": decay, "name": type(estimator).__name__}
         return cls(parts.modules, X, parts.targets, parts.loss, **{**defaults, **options})
 
     def __repr__(self) -> str:
@@ -282,10 +297,7 @@ class Problem(Rebuilt):
         InputError
             If the last axis is not n long, or a number is not finite.
         """
-        try:
-            array = np.asarray(w, dtype=float)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{what} must be {self.size} numbers, got {type(w).__name__}: {error}") from None
+        array = real_array(what, w, f"{self.size} numbers")
         if array.ndim == 0 or array.shape[-1] != self.size:
             raise InputError(f"{what} must have length {self.size}, got shape {array.shape}")
         if not np.isfinite(array).all():
@@ -322,6 +334,26 @@ class Problem(Rebuilt):
     def gradient(self, w: Any) -> np.ndarray:
         """Return dE/dw, of the shape of `w (..., n)`, by backpropagation."""
         return gradient_of(self, self.check_weights(w))
+
+
+def check_problem(owner: str, what: Any) -> None:
+    """Raise InputError, in the name of a function or class, unless it got a Problem."""
+    if not isinstance(what, Problem):
+        hint = "; minimize_action takes it" if hasattr(what, "formula") and hasattr(what, "size") else ""
+        raise InputError(f"{owner} takes a Problem, got {type(what).__name__}{hint}")
+
+
+def takes_problem(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function whose first argument is a problem say so where it gets something else."""
+
+    @wraps(function)
+    def checked(*args: P.args, **options: P.kwargs) -> R:
+        given = args[0] if args else options.get("problem")
+        if args or "problem" in options:
+            check_problem(function.__name__, given)
+        return function(*args, **options)
+
+    return checked
 
 
 def _single(values: tuple[Any, ...]) -> Any:

@@ -14,13 +14,14 @@ from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, SolverError, unknown_name
 from actionopt.metric.batched import METRICS, BatchedMetric
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 
 Velocity = Callable[[np.ndarray], np.ndarray]
 COLLOCATION = {"implicit_midpoint": "midpoint", "gauss2": "gauss2", "radau3": "radau3", "radau5": "radau5"}
 SOLVE_IVP = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 
 
+@takes_problem
 def flow(
     problem: Problem,
     w0: Any = None,

@@ -10,6 +10,7 @@ from actionopt.action.density.local_model import LocalModel
 from actionopt.action.march import INTERRUPTED, march
 from actionopt.action.task import ActionTask
 from actionopt.action.trajectory import Trajectory
+from actionopt.arrays import real_array
 from actionopt.errors import InputError, unknown_name
 from actionopt.problem import Problem
 
@@ -83,7 +84,7 @@ def _line(task: ActionTask) -> np.ndarray:
 
 def _given(task: ActionTask, guess: Any) -> np.ndarray:
     scheme = task.scheme
-    array = np.asarray(guess, dtype=float)
+    array = real_array("guess", guess, "a path, 'flow', 'line', a Trajectory or None")
     nodes, points = (len(scheme.times), task.size), (len(scheme.points), task.size)
     if array.shape not in (nodes, points):
         raise InputError(f"guess must have shape {nodes} (nodes) or {points} (the scheme's points), got {array.shape}")

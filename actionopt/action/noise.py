@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.arrays import real_array
 from actionopt.errors import InputError
 from actionopt.ops import NUMPY, Ops
 from actionopt.ops.base import Array
@@ -132,10 +133,7 @@ def make_form(metric: Any, noise: Any, size: int) -> Constant | Varying:
 
 def _constant(what: str, value: Any, size: int) -> np.ndarray:
     """Return a diagonal `(n,)` or a matrix `(n, n)`; raise InputError unless positive definite."""
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise InputError(f"Drift: {what} must be a number, ({size},) or ({size}, {size}), got {value!r}") from None
+    array = real_array(f"Drift: {what}", value, f"a number, ({size},) or ({size}, {size})")
     if array.ndim == 0:
         array = np.full(size, array)
     if array.shape not in ((size,), (size, size)):

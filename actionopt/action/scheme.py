@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from actionopt.arrays import real_array
 from actionopt.errors import InputError, unknown_name
 
 
@@ -120,10 +121,7 @@ def make_grid(horizon: Any, steps: Any, times: Any = None) -> np.ndarray:
         If horizon or steps are not positive, or the times do not increase.
     """
     if times is not None:
-        try:
-            grid = np.asarray(times, dtype=float)
-        except (TypeError, ValueError):
-            raise InputError(f"times must be at least two finite numbers that increase, got {times!r}") from None
+        grid = real_array("times", times, "at least two finite numbers that increase")
         if grid.ndim != 1 or len(grid) < 2 or not np.isfinite(grid).all() or (np.diff(grid) <= 0).any():
             raise InputError("times must be at least two finite numbers that increase")
         return grid

@@ -11,6 +11,7 @@ import numpy as np
 from actionopt.action.formulas import point_formula_of, stage_formula_of
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.scheme import Scheme
+from actionopt.arrays import real_array
 from actionopt.errors import InputError, unknown_name
 from actionopt.metric.batched import METRICS
 from actionopt.nlp.plugins import check_limits
@@ -140,10 +141,7 @@ def _end(name: str, value: Any, n: int) -> np.ndarray:
 
 
 def _vector(name: str, value: Any, n: int) -> np.ndarray:
-    try:
-        vector = np.atleast_1d(np.array(value, dtype=float))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must be {n} numbers, got {value!r}: {error}") from None
+    vector = np.array(np.atleast_1d(real_array(name, value, f"{n} numbers")))
     if vector.shape != (n,):
         raise InputError(f"{name} must have shape ({n},), got {vector.shape}")
     return vector
@@ -153,7 +151,7 @@ def _bounds(bounds: tuple[Any, Any] | None, n: int) -> tuple[np.ndarray, np.ndar
     if bounds is None:
         return np.full(n, -np.inf), np.full(n, np.inf)
     try:
-        lower, upper = (np.broadcast_to(np.asarray(b, dtype=float), (n,)) for b in bounds)
+        lower, upper = (np.broadcast_to(real_array("bounds", b), (n,)) for b in bounds)
     except (TypeError, ValueError):
         raise InputError(f"bounds must be (lower, upper), each a number or ({n},), got {bounds!r}") from None
     if not (lower <= upper).all():

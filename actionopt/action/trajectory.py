@@ -15,6 +15,7 @@ from actionopt.action.forces import ConstraintForces
 from actionopt.action.pieces import evaluate_pieces, node_momenta
 from actionopt.action.scheme import Scheme, make_scheme
 from actionopt.action.trajectory_file import read_trajectory, write_trajectory
+from actionopt.arrays import real_array
 from actionopt.errors import InputError
 from actionopt.tables import html_table
 
@@ -222,7 +223,7 @@ class Trajectory:
         InputError
             If a time lies outside the trajectory's own.
         """
-        times = np.atleast_1d(np.asarray(times, dtype=float))
+        times = np.atleast_1d(real_array("times", times))
         first, last = self.times[0], self.times[-1]
         slack = 1e-9 * (last - first)
         if times.ndim != 1 or not ((times >= first - slack) & (times <= last + slack)).all():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.arrays import real_array
 from actionopt.errors import InputError
 
 
@@ -35,10 +36,7 @@ def path_through(points: Any, steps: int) -> np.ndarray:
     >>> path_through([(0, 0), (1, 2), (2, 0)], steps=4)[:, 1]
     array([0., 1., 2., 1., 0.])
     """
-    try:
-        visited = np.array(points, dtype=float)
-    except (TypeError, ValueError):
-        raise InputError("waypoints must be points of one size, (k, n)") from None
+    visited = np.array(real_array("waypoints", points, "points of one size, (k, n)"))
     if visited.ndim != 2 or len(visited) < 2:
         raise InputError(f"waypoints must be at least two points (k, n), got shape {visited.shape}")
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < len(visited) - 1:

@@ -13,7 +13,7 @@ from actionopt.constrained.fixed_weights import FixedWeights
 from actionopt.constrained.pinned_weights import PinnedWeights
 from actionopt.errors import InputError, SolverError
 from actionopt.nlp import NlpSolution
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 from actionopt.tables import html_table, text_table
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class AdjointCheck:
 _HEADERS = ("module", "size", "largest |adjoint|", "max error", "relative error")
 
 
+@takes_problem
 def check_adjoints(
     problem: Problem,
     w: Any = None,

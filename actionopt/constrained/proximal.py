@@ -24,9 +24,10 @@ from actionopt.errors import InputError, SolverError, unknown_name
 from actionopt.metric.batched import METRICS
 from actionopt.metric.layer_metric import LayerMetric
 from actionopt.nlp.plugins import check_limits
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 
 
+@takes_problem
 def proximal_step(
     problem: Problem,
     w: Any,

@@ -11,9 +11,10 @@ from actionopt.constrained.newton import NewtonOptions, train_newton
 from actionopt.constrained.solution import Solution, solution_at
 from actionopt.constrained.training import check_start, resolve_formulation, transcribe
 from actionopt.errors import SolverError
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 
 
+@takes_problem
 def train(
     problem: Problem,
     w0: Any = None,

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.arrays import real_array
 from actionopt.errors import InputError, unknown_name
 
 QUANTITIES = ("loss", "weights")
@@ -96,10 +97,7 @@ def paper_stability_order(*, kappa: Any, lipschitz: Any, xi: Any, mass: Any, sam
 
 
 def _positive(what: str, value: Any, why: str = "") -> np.ndarray:
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise InputError(f"{what} must be a number, got {value!r}") from None
+    array = real_array(what, value, "a number")
     if not (np.isfinite(array).all() and (array > 0.0).all()):
         raise InputError(f"{what} must be positive and finite{why}, got {value}")
     return array

@@ -13,7 +13,7 @@ from actionopt.action.trajectory import Trajectory
 from actionopt.contraction.compose import ComposedRate, network_rate, rate_in_scaling
 from actionopt.contraction.displacement import Displacement, displacement
 from actionopt.errors import InputError, unknown_name
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 from actionopt.tables import html_table, text_table
 
 METRICS = ("layerwise", "euclidean")
@@ -114,6 +114,7 @@ class Certificate:
         return html_table(self._headers, list(self._rows()), self.message)
 
 
+@takes_problem
 def certify(problem: Problem, trajectory: Trajectory | Any, *, metric: str = "layerwise") -> Certificate:
     """Compare the contraction that composition promises with that of the whole system, node by node.
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eig
 
+from actionopt.arrays import real_array
 from actionopt.errors import InputError
 
 HIERARCHY = 1e-12  # gains added to find a scaling, as a part of the largest entry: its square root is what they cost
@@ -136,7 +137,7 @@ def network_rate(rates: Any, gains: Any) -> ComposedRate:
         If shapes do not fit, something is not finite, or a gain is negative.
     """
     rates = np.asarray([_finite(f"rate {index}", rate) for index, rate in enumerate(np.ravel(rates), start=1)])
-    gains = np.asarray(gains, dtype=float)
+    gains = real_array("gains", gains)
     if gains.shape != (len(rates), len(rates)):
         raise InputError(f"gains must have shape {(len(rates), len(rates))}, one row a module; got {gains.shape}")
     off_diagonal = gains - np.diag(gains.diagonal())

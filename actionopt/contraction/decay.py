@@ -11,7 +11,7 @@ from actionopt.action.flow import flow
 from actionopt.contraction.rate import contraction_at, rates_along
 from actionopt.errors import InputError
 from actionopt.metric.batched import BatchedMetric
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,6 +105,7 @@ class Decay:
         )
 
 
+@takes_problem
 def check_decay(
     problem: Problem,
     w0: Any = None,

@@ -13,7 +13,7 @@ from actionopt.action.trajectory import Trajectory
 from actionopt.contraction.displacement import DUALS, displacement
 from actionopt.errors import InputError
 from actionopt.ops import NUMPY
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 
 DENSE_LIMIT = 100  # weights up to which the Hessian is formed
 
@@ -37,6 +37,7 @@ class Lipschitz:
     method: str
 
 
+@takes_problem
 def estimate_lipschitz(problem: Problem, points: Trajectory | Any) -> Lipschitz:
     """Estimate Lipschitz constants of the loss and of the energy's gradient as maxima over points and samples.
 

@@ -19,7 +19,7 @@ from scipy.linalg import eigh
 from actionopt.action.trajectory import Trajectory
 from actionopt.contraction.displacement import displacement
 from actionopt.errors import InputError
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Contraction:
         return f"Contraction(rate {self.rate:.6g} in the {self.metric} metric, {len(self.weights)} weights)"
 
 
+@takes_problem
 def contraction_at(problem: Problem, w: Any, *, metric: str = "layerwise") -> Contraction:
     """Compute the contraction rate at `w (n,)` and the direction that contracts least.
 
@@ -75,6 +76,7 @@ def contraction_at(problem: Problem, w: Any, *, metric: str = "layerwise") -> Co
     return Contraction(float(values[0]), direction * np.sign(direction[abs(direction).argmax()]), local.weights, metric)
 
 
+@takes_problem
 def contraction_rate(problem: Problem, w: Any, *, metric: str = "layerwise") -> float:
     """Return the contraction rate at `w (n,)`: exact derivatives, in time O(n) reverse passes and O(n^3).
 
@@ -92,6 +94,7 @@ def contraction_rate(problem: Problem, w: Any, *, metric: str = "layerwise") -> 
     return float(eigh(local.rate_form, local.metric, eigvals_only=True, subset_by_index=[0, 0])[0])
 
 
+@takes_problem
 def rates_along(problem: Problem, trajectory: Trajectory | Any, *, metric: str = "layerwise") -> np.ndarray:
     """Compute the contraction rate at each node.
 

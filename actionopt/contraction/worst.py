@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from actionopt.action.progress import progress_bar
+from actionopt.arrays import real_array
 from actionopt.contraction.rate import Contraction, contraction_at, contraction_rate
 from actionopt.errors import InputError
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class WorstRate(Contraction):
         return f"WorstRate({self.rate:.6g} in the {self.metric} metric, of {len(self.rates)} points)"
 
 
+@takes_problem
 def worst_rate(
     problem: Problem,
     *,
@@ -105,7 +107,7 @@ def _bounds(box: tuple[Any, Any], n: int) -> np.ndarray:
     """Return the box as `(2, n)`."""
     try:
         lower, upper = box
-        bounds = np.stack([np.broadcast_to(np.asarray(edge, dtype=float), (n,)) for edge in (lower, upper)])
+        bounds = np.stack([np.broadcast_to(real_array("bounds", edge), (n,)) for edge in (lower, upper)])
     except (TypeError, ValueError):
         raise InputError(f"box must be (lower, upper), each a number or {n} numbers; got {box!r}") from None
     if not (np.isfinite(bounds).all() and (bounds[0] <= bounds[1]).all()):

@@ -16,7 +16,7 @@ from actionopt.metric.layer_metric import LayerMetric
 from actionopt.metric.move import Move, move
 from actionopt.metric.sampling import sampled
 from actionopt.ops import NUMPY
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 
 AT_ONCE = 4096  # samples whose energy is evaluated at once
 
@@ -52,6 +52,7 @@ class Progress:
     step_size: float
 
 
+@takes_problem
 def descend(
     problem: Problem,
     w: Any = None,

@@ -10,7 +10,7 @@ from actionopt.backprop import forward_pass
 from actionopt.errors import SolverError, unknown_name
 from actionopt.metric.block import Block, metric_blocks
 from actionopt.metric.solver import BlockSolver
-from actionopt.problem import Problem
+from actionopt.problem import Problem, check_problem
 
 METRICS = ("layerwise", "joint", "euclidean")
 REFINE = 1e5  # condition estimate above which a solution is refined once
@@ -46,6 +46,7 @@ class BatchedMetric:
     """
 
     def __init__(self, problem: Problem, w: Any, metric: str = "layerwise") -> None:
+        check_problem("BatchedMetric", problem)
         if metric not in METRICS:
             raise unknown_name("metric", metric, METRICS)
         self.w = np.asarray(w, dtype=float)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from actionopt.arrays import real_array
 from actionopt.backprop import ForwardPass, adjoints_of, forward_pass
 from actionopt.errors import InputError, unknown_name
 from actionopt.metric.block import Block, metric_blocks
@@ -19,7 +20,7 @@ from actionopt.metric.rows import to_rows
 from actionopt.metric.solver import SOLVERS, BlockSolver, Held
 from actionopt.metric.source import Source
 from actionopt.ops import NUMPY, duals_over
-from actionopt.problem import Problem
+from actionopt.problem import Problem, check_problem
 
 
 class Direction(NamedTuple):
@@ -98,6 +99,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         after: LayerMetric | None = None,
         with_slope: bool = False,
     ) -> None:
+        check_problem("LayerMetric", problem)
         super().__init__(np.dtype(float), (problem.size, problem.size))
         if solve not in SOLVERS:
             raise unknown_name("solve", solve, SOLVERS)
@@ -343,10 +345,7 @@ def _one_point(problem: Problem, w: Any) -> np.ndarray:
 
 
 def _vectors(values: Any, size: int) -> np.ndarray:
-    try:
-        array = np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"vectors must be {size} numbers, got {type(values).__name__}: {error}") from None
+    array = real_array("vectors", values, f"{size} numbers")
     if array.ndim not in (1, 2) or array.shape[0] != size:
         raise InputError(f"vectors must have shape ({size},) or ({size}, k), got {array.shape}")
     if not np.isfinite(array).all():

@@ -130,7 +130,7 @@ def trust_of(metric: LayerMetric) -> float:
     problem, bound = metric.problem, 0.0
     for term, target in zip(problem.costs, problem.network.targets, strict=True):
         state = metric.states[term.node]
-        if isinstance(term.loss, (SoftmaxCrossEntropy, Logistic)):
+        if isinstance(term.loss.apart(NUMPY, target)[0], (SoftmaxCrossEntropy, Logistic)):
             bound += CLASSES * term.weight
         elif state.shape[-1] > 1:
             bound += 2.0 * term.weight * abs(float(term.loss.value(NUMPY, state, target).mean()))

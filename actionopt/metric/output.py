@@ -32,14 +32,17 @@ def output_product(problem: Problem, cost: int, ops: Ops, y: Array, target: Arra
         `v` for the Euclidean metric, the Hessian of the loss in y times `v` for Fisher, the user's otherwise.
     """
     term = problem.costs[cost]
+    _, plain_target, weights = term.loss.apart(ops, target)
     if callable(problem.output_metric):
-        rows = user_rows(problem, cost, ops, y, target)
+        rows = user_rows(problem, cost, ops, y, plain_target)
         terms = [row * ops.sum(row * v, keepdims=True) for row in rows]
         product = sum(terms[1:], start=terms[0])
     elif problem.output_metric == "fisher":
-        product = term.loss.curvature(ops, y, target, v)
+        product, weights = term.loss.curvature(ops, y, target, v), None  # it holds them
     else:
         product = v
+    if weights is not None:
+        product = product * weights
     return product if term.weight == 1.0 else term.weight * product
 
 

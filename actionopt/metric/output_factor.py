@@ -37,7 +37,8 @@ def output_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray:
     InputError
         If the factor has the wrong shape or is not finite, or the Hessian of the loss is not positive semidefinite.
     """
-    term, targets = problem.costs[cost], problem.network.targets[cost]
+    term = problem.costs[cost]
+    loss, targets, weights = term.loss.apart(NUMPY, problem.network.targets[cost])
     if problem.output_metric is None or term.weight == 0.0:
         return np.zeros((*y.shape[:-2], 0, *y.shape[-2:]))
     if callable(problem.output_metric):
@@ -47,8 +48,10 @@ def output_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray:
         factor = _identity(y)
     else:
         # a loss that overrides its curvature is no longer described by the closed form of its parent
-        closed = CLOSED_FORMS.get(type(term.loss).curvature)
+        closed = CLOSED_FORMS.get(type(loss).curvature)
         factor = hessian_factor(problem, y, cost) if closed is None else closed(y)
+    if weights is not None:
+        factor = factor * np.sqrt(weights)
     if not np.isfinite(factor).all():
         raise InputError(f"the output metric of module {problem.nodes[term.node].label} is not finite at these outputs")
     if problem.sampling is not None:
@@ -62,8 +65,11 @@ def loss_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray:
     They give the Gauss-Newton part of the energy's Hessian, whatever the problem's output metric.
     """
     term = problem.costs[cost]
-    closed = CLOSED_FORMS.get(type(term.loss).curvature)
+    loss, _, weights = term.loss.apart(NUMPY, problem.network.targets[cost])
+    closed = CLOSED_FORMS.get(type(loss).curvature)
     factor = _roots(*_curvature(problem, y, cost)) if closed is None else closed(y)
+    if weights is not None:
+        factor = factor * np.sqrt(weights)
     return factor if term.weight == 1.0 else np.sqrt(term.weight) * factor
 
 
@@ -89,9 +95,9 @@ def hessian_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray
 
 
 def _curvature(problem: Problem, y: np.ndarray, cost: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return eigenvalues `(..., B, d)` and eigenvectors `(..., B, d, d)` of the Hessian of a cost's loss."""
-    term, targets = problem.costs[cost], problem.network.targets[cost]
-    columns = [term.loss.curvature(NUMPY, y, targets, one + 0.0 * y) for one in np.eye(y.shape[-1])]
+    """Return eigenvalues `(..., B, d)` and eigenvectors `(..., B, d, d)` of a cost's Hessian, unweighted."""
+    loss, targets, _ = problem.costs[cost].loss.apart(NUMPY, problem.network.targets[cost])
+    columns = [loss.curvature(NUMPY, y, targets, one + 0.0 * y) for one in np.eye(y.shape[-1])]
     hessian = np.stack(columns, axis=-1)
     return np.linalg.eigh(0.5 * (hessian + hessian.swapaxes(-1, -2)))
 

@@ -11,7 +11,7 @@ from actionopt.errors import InputError, unknown_name
 from actionopt.metric.batched import METRICS
 from actionopt.metric.layer_metric import LayerMetric, finite_gradient
 from actionopt.metric.move import check_step, move
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 
 
 class Momentum:
@@ -37,6 +37,7 @@ class Momentum:
         return f"Momentum({self.share})"
 
 
+@takes_problem
 def step(
     problem: Problem,
     w: Any,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.arrays import real_array
 from actionopt.errors import InputError
 from actionopt.modules.derived import pull_back
 from actionopt.modules.node import Node, place
@@ -181,13 +182,10 @@ def positive(what: str, values: Any, size: int, hint: str = "") -> np.ndarray:
     InputError
         If they are not positive and finite, or of the wrong length.
     """
-    expected = f"{what} must be one number or {size} numbers{hint}"
-    try:
-        array = np.asarray(values, dtype=float)
-    except (TypeError, ValueError):
-        raise InputError(f"{expected}, got {values!r}") from None
+    expected = f"one number or {size} numbers{hint}"
+    array = real_array(what, values, expected)
     if array.shape not in ((), (size,)):
-        raise InputError(f"{expected}, got shape {array.shape}")
+        raise InputError(f"{what} must be {expected}, got shape {array.shape}")
     if not (np.isfinite(array).all() and (array > 0).all()):
         raise InputError(f"{what} must be positive and finite, got {values!r}")
     return np.broadcast_to(array, (size,))

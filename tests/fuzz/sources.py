@@ -98,7 +98,7 @@ LAYERS = [
     "ao.Lagrangian(0, lambda ops, w, v: w)", "ao.Lagrangian(2, 3)", "ao.Lagrangian('a', lambda ops, w, v: w)",
     "ao.Drift(2, 3)", "ao.Drift(2, abs, metric=-1.0)",
     "ao.Problem(ao.Dense(2, 3), np.ones((3, 2)), [0, 1, 7], ao.SoftmaxCrossEntropy())",
-    "ao.Problem(ao.Dense(2, 3), np.ones((3, 2)), ['a', 'b', 'c'], ao.SoftmaxCrossEntropy())",
+    "ao.Problem(ao.Dense(2, 3), np.ones((3, 2)), ['a', 'b', 'b'], ao.SoftmaxCrossEntropy())",
     "ao.Problem(ao.Dense(2, 1), np.ones((3, 2)), [[2.0]] * 3, ao.Logistic())",
 ]  # fmt: skip
 FILES = [

@@ -24,7 +24,7 @@ from actionopt.errors import InputError, unknown_name
 from actionopt.metric.batched import METRICS
 from actionopt.ops.interval import KinkError
 from actionopt.ops.rounded import Interval
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 
 NUMBERS = 4_000_000  # in the widest array of an enclosure, above which a form is left out
 MOST = 2.0**20  # radius at which a search ends, in units of the centre's length
@@ -32,6 +32,7 @@ CLOSE, CLOSE_BOXES = 0.97, 0.995  # a search ends when what it proved is that ne
 MARGIN = 1e-3  # of the centre's rate, kept where a search asks for the largest radius
 
 
+@takes_problem
 def prove_contraction(
     problem: Problem,
     centre: Any,
