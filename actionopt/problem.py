@@ -304,6 +304,19 @@ class Problem(Rebuilt):
             raise InputError(f"{what} must be finite, got {array[~np.isfinite(array)][0]}")
         return array
 
+    def check_point(self, w: Any, what: str = "weights") -> np.ndarray:
+        """Return `w` as a finite float array `(n,)`, one point.
+
+        Raises
+        ------
+        InputError
+            As `check_weights`, or if it has more axes.
+        """
+        array = self.check_weights(w, what)
+        if array.ndim != 1:
+            raise InputError(f"{what} must be one point ({self.size},), got shape {array.shape}")
+        return array
+
     def outputs(self, w: Any, node: Any = None) -> Any:
         """Evaluate the network at weights `(..., n)`.
 

@@ -20,7 +20,7 @@ import numpy as np
 import actionopt as ao
 from actionopt import figures
 from actionopt.cli.common import load_modular, plot_command
-from actionopt.metric.batched import METRICS
+from actionopt.metric.kinds import METRICS
 
 CHEAP = 20  # Euclidean steps for one of the others
 STEP_SIZES = "0.003,0.01,0.03,0.1,0.3,1"

@@ -12,8 +12,9 @@ from actionopt.action.march import INTERRUPTED, march
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.trajectory import Trajectory
-from actionopt.errors import InputError, SolverError, unknown_name
-from actionopt.metric.batched import METRICS, BatchedMetric
+from actionopt.errors import SolverError, unknown_name
+from actionopt.metric.batched import BatchedMetric
+from actionopt.metric.kinds import kind_of
 from actionopt.problem import Problem, takes_problem
 
 Velocity = Callable[[np.ndarray], np.ndarray]
@@ -76,13 +77,10 @@ def flow(
         If energy or weights stop being finite, a step's equations are not solved, or Ctrl-C comes; with the trajectory
         so far.
     """
-    if metric not in METRICS:
-        raise unknown_name("metric", metric, METRICS)
+    kind_of(metric)
     if method not in (*COLLOCATION, "euler", "rk4", *SOLVE_IVP):
         raise unknown_name("method", method, (*COLLOCATION, "euler", "rk4", *SOLVE_IVP))
-    start = problem.check_weights(problem.initial_weights() if w0 is None else w0, "w0")
-    if start.ndim != 1:
-        raise InputError(f"w0 must have shape ({problem.size},), got {start.shape}")
+    start = problem.check_point(problem.initial_weights() if w0 is None else w0, "w0")
     grid = make_grid(horizon, steps, times)
     density = GradientFlowDensity(problem, metric)
     with progress_bar(len(grid) - 1, "flow", progress) as tick:

@@ -12,8 +12,8 @@ from actionopt.action.formulas import point_formula_of, stage_formula_of
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.scheme import Scheme
 from actionopt.arrays import real_array
-from actionopt.errors import InputError, unknown_name
-from actionopt.metric.batched import METRICS
+from actionopt.errors import InputError
+from actionopt.metric.kinds import kind_of
 from actionopt.nlp.plugins import check_limits
 from actionopt.problem import Problem
 
@@ -101,8 +101,7 @@ def make_task(
     """
     if not isinstance(what, (Problem, Lagrangian)):
         raise InputError(f"expected a Problem or a Lagrangian, got {type(what).__name__}")
-    if metric not in METRICS:
-        raise unknown_name("metric", metric, METRICS)
+    kind_of(metric)
     if isinstance(what, Lagrangian):
         bounds = what.bounds if bounds is None else bounds
         constraint = what.constraint if constraint is None else constraint

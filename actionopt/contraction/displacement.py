@@ -18,6 +18,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from actionopt.action.density.local_model import LocalModel
 from actionopt.contraction.smooth import check_smooth
 from actionopt.errors import InputError
+from actionopt.metric.kinds import kind_of
 from actionopt.ops import NUMPY, duals_over
 from actionopt.problem import Problem
 
@@ -71,9 +72,7 @@ def displacement(problem: Problem, w: Any, metric: str = "layerwise") -> Displac
         energy has a kink at w.
     """
     model = LocalModel(problem, metric)
-    w = problem.check_weights(w)
-    if w.ndim != 1:
-        raise InputError(f"weights must have shape ({problem.size},), one point; got {w.shape}")
+    w = problem.check_point(w)
     check_smooth(problem, w, output_metric=not model.constant)
     with np.errstate(all="ignore"):
         gradient = _finite("the gradient", problem.gradient(w))
@@ -111,7 +110,7 @@ def _joint(model: LocalModel) -> LocalModel:
 
 def _own_blocks(model: LocalModel, joint: np.ndarray) -> np.ndarray:
     """Return the symmetric matrix, for the layerwise metric without its blocks between modules."""
-    if model.metric == "layerwise":
+    if not kind_of(model.metric).together:
         sizes = [group.size for group in model.problem.groups]
         owner = np.repeat(np.arange(len(sizes)), sizes)
         joint = np.where(owner[:, None] == owner, joint, 0.0)

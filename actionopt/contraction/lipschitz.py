@@ -74,7 +74,7 @@ def gradient_norms(problem: Problem, w: np.ndarray) -> np.ndarray:
 
 def sample_gradients(problem: Problem, w: np.ndarray) -> np.ndarray:
     """Return `d loss_b / dw (B, n)` at `w (n,)`, weight decay left out: samples run as leading axes, one by one."""
-    w = problem.check_weights(w)
+    w = problem.check_point(w)
     network = problem.network.one_by_one()
     pieces = network.split(NUMPY, np.broadcast_to(w, (problem.samples, problem.size)))
     states = network.forward(NUMPY, pieces)

@@ -18,6 +18,7 @@ from actionopt.contraction.lipschitz import gradient_norms
 from actionopt.contraction.rate import rates_along
 from actionopt.contraction.stability_result import Stability
 from actionopt.errors import InputError, SolverError
+from actionopt.metric.kinds import kind_of
 from actionopt.ops import NUMPY
 from actionopt.problem import Problem
 
@@ -133,7 +134,7 @@ class _Training:
 
     def _rate(self, problem: Problem, nodes: np.ndarray) -> float | None:
         """Smallest rate at some nodes of the unperturbed flow, where its metric does not depend on the data."""
-        constant = self.options["metric"] == "euclidean" or problem.output_metric is None
+        constant = kind_of(self.options["metric"]).constant(problem)
         if self.pair is not None or not constant:
             return None
         chosen = np.unique(np.linspace(0, len(nodes) - 1, RATE_NODES).astype(int))

@@ -158,9 +158,7 @@ def descend(
 
 
 def _started(problem: Problem, w: Any, options: Options) -> Descent:
-    w = problem.initial_weights(options.seed) if w is None else problem.check_weights(w).copy()
-    if w.ndim != 1:
-        raise InputError(f"descend starts at one point, weights ({problem.size},), got shape {w.shape}")
+    w = problem.initial_weights(options.seed) if w is None else problem.check_point(w, "starting weights").copy()
     none = np.zeros(0)
     return Descent(
         w, w, none, none, 0, none, 0, False, "running", "", options, None, problem.name, problem.samples

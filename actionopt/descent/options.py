@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.errors import InputError, unknown_name
-from actionopt.metric.batched import METRICS
+from actionopt.metric.kinds import METRICS
 from actionopt.metric.move import check_step
 from actionopt.metric.solver import SOLVERS
 from actionopt.problem import Problem

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from actionopt.backprop import forward_pass
-from actionopt.errors import SolverError, unknown_name
-from actionopt.metric.block import Block, metric_blocks
+from actionopt.errors import SolverError
+from actionopt.metric.block import Block
+from actionopt.metric.kinds import METRICS, kind_of
 from actionopt.metric.solver import BlockSolver
 from actionopt.problem import Problem, check_problem
 
-METRICS = ("layerwise", "joint", "euclidean")
+__all__ = ["METRICS", "BatchedMetric"]
+
 REFINE = 1e5  # condition estimate above which a solution is refined once
 STACK_WORK = 2e7  # flops of a node's factorisation below which all nodes at once are faster than node by node
 STACK_NUMBERS = 3e7  # numbers that a stack may hold
@@ -47,15 +49,14 @@ class BatchedMetric:
 
     def __init__(self, problem: Problem, w: Any, metric: str = "layerwise") -> None:
         check_problem("BatchedMetric", problem)
-        if metric not in METRICS:
-            raise unknown_name("metric", metric, METRICS)
+        kind = kind_of(metric)
         self.w = np.asarray(w, dtype=float)
         self.mass = problem.mass
         nodes = self.w.reshape(-1, problem.size)
         self._blocks: list[_Stack | _Singly] = []
-        if metric != "euclidean" and problem.output_metric is not None:
+        if not kind.constant(problem):
             with np.errstate(all="ignore"):
-                blocks = metric_blocks(problem, forward_pass(problem, nodes), joint=metric == "joint", check=False)
+                blocks = kind.blocks(problem, forward_pass(problem, nodes), check=False)
                 self._blocks = [_all_nodes(block, len(nodes)) for block in blocks if block.rank]
 
     def product(self, v: np.ndarray) -> np.ndarray:

@@ -71,9 +71,7 @@ class KroneckerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typ
         factors: Sequence[np.ndarray] | None = None,
     ) -> None:
         super().__init__(np.dtype(float), (problem.size, problem.size))
-        w = problem.check_weights(w)
-        if w.ndim != 1:
-            raise InputError(f"KroneckerMetric takes one point, weights ({problem.size},), got shape {w.shape}")
+        w = problem.check_point(w)
         damped = np.broadcast_to(problem.mass if damping is None else np.asarray(damping, dtype=float), w.shape)
         if not ((damped > 0).all() or ((damped >= 0).all() and relative > 0)):
             raise InputError(f"damping must be positive, got {damped.min()}")

@@ -106,7 +106,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         if not isinstance(tol, numbers.Real) or not 0.0 < tol < 1.0:
             raise InputError(f"tol must be a number between 0 and 1, got {tol!r}")
         self.problem = problem
-        self.w = _one_point(problem, w)
+        self.w = problem.check_point(w).copy()
         self.joint = bool(joint)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named below
             self._passed = forward_pass(problem, self.w)
@@ -332,16 +332,6 @@ def factors_with_slope(problem: Problem, passed: ForwardPass) -> list[np.ndarray
     ((node, slope),) = problem.network.slopes(NUMPY, passed.states).items()
     factor = output_factor(problem, passed.states[node])
     return [np.concatenate([factor, slope[None]])] if len(factor) else None
-
-
-def _one_point(problem: Problem, w: Any) -> np.ndarray:
-    array = problem.check_weights(w)
-    if array.ndim != 1:
-        raise InputError(
-            f"LayerMetric takes one point, weights ({problem.size},), got shape {array.shape}; "
-            "BatchedMetric takes the nodes of a trajectory"
-        )
-    return array.copy()
 
 
 def _vectors(values: Any, size: int) -> np.ndarray:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from actionopt.backprop import forward_pass
-from actionopt.errors import InputError, unknown_name
-from actionopt.metric.batched import METRICS
+from actionopt.errors import InputError
+from actionopt.metric.kinds import kind_of
 from actionopt.metric.layer_metric import LayerMetric, finite_gradient
 from actionopt.metric.move import check_step, move
 from actionopt.problem import Problem, takes_problem
@@ -96,26 +96,25 @@ def step(
     >>> memory = ao.Momentum(0.5)
     >>> w = ao.step(problem, w, "model", momentum=memory)
     """
-    if metric not in METRICS:
-        raise unknown_name("metric", metric, METRICS)
+    kind = kind_of(metric)
     memory = momentum if isinstance(momentum, Momentum) else Momentum(0.0 if momentum is None else momentum)
     check_step(step_size, memory.share, trust)
     w = problem.check_weights(w)
     if w.ndim > 1:
         return _steps(problem, w, step_size, memory, metric=metric, trust=trust, solve=solve, tol=tol)
     plain = step_size != "model" and trust is None and not memory.share
-    if metric == "euclidean" and plain:
+    if not kind.pulls_back and plain:
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named
             passed = forward_pass(problem, w)
         return w - float(step_size) * finite_gradient(problem, passed) / problem.mass
-    inverse = LayerMetric(problem, w, joint=metric == "joint", solve=solve, tol=tol, with_slope=metric != "euclidean")
+    inverse = LayerMetric(problem, w, joint=kind.together, solve=solve, tol=tol, with_slope=kind.pulls_back)
     taken = move(
         inverse,
         step_size,
         momentum=memory.share,
         previous=memory.direction,
         trust=trust,
-        euclidean=metric == "euclidean",
+        euclidean=not kind.pulls_back,
     )
     memory.direction = taken.direction
     return taken.weights

@@ -185,7 +185,7 @@ def test_progress_bar_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None
         ({"steps": -3}, "steps must be a whole number >= 1, got -3"),
         ({"w0": np.zeros(3)}, r"w0 must have length 17, got shape \(3,\)"),
         ({"w0": np.full(17, np.nan)}, "w0 must be finite"),
-        ({"w0": np.zeros((2, 17))}, r"w0 must have shape \(17,\), got \(2, 17\)"),
+        ({"w0": np.zeros((2, 17))}, r"w0 must be one point \(17,\), got shape \(2, 17\)"),
     ],
 )
 def test_rejections(changes: dict[str, Any], message: str) -> None:

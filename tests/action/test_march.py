@@ -12,7 +12,7 @@ from actionopt.action.march import march
 from actionopt.action.newton.solve import make_density
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.task import make_task
-from actionopt.metric.batched import METRICS
+from actionopt.metric.kinds import METRICS
 from problems import robot_arm
 from tests.action.cases import PROBLEMS, softmax, squared
 from tests.action.naive import NaiveFlow

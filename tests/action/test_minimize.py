@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 import actionopt as ao
 from actionopt.action import minimize
 from actionopt.action.flow import flow_velocity
-from actionopt.metric.batched import METRICS
+from actionopt.metric.kinds import METRICS
 from tests.action.cases import PROBLEMS, QUADRATIC_ACTION, quadratic, squared
 
 

@@ -282,7 +282,7 @@ def test_user_output_metric() -> None:
     [
         (np.zeros(3), r"weights must have length 27, got shape \(3,\)"),
         (np.full(27, np.nan), "weights must be finite"),
-        (np.zeros((2, 27)), r"one point; got \(2, 27\)"),
+        (np.zeros((2, 27)), r"one point \(27,\), got shape \(2, 27\)"),
     ],
 )
 def test_weights_that_cannot_be_used(weights: np.ndarray, message: str) -> None:

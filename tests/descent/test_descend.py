@@ -205,7 +205,7 @@ def test_units_do_not_matter(classes: ao.Problem) -> None:
         ({"solve": "lu"}, "unknown solve 'lu'"),
         ({"validation": 3}, "validation must be a Problem or a function"),
         ({"tol": 2.0}, "tol must be a number between 0 and 1"),
-        ({"w": np.zeros((2, 49))}, "descend starts at one point"),
+        ({"w": np.zeros((2, 49))}, "starting weights must be one point"),
     ],
 )
 def test_wrong_options_are_named(problem: ao.Problem, options: dict[str, Any], message: str) -> None:

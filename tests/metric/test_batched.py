@@ -7,7 +7,8 @@ import pytest
 
 import actionopt as ao
 from actionopt.metric import batched
-from actionopt.metric.batched import METRICS, BatchedMetric
+from actionopt.metric.batched import BatchedMetric
+from actionopt.metric.kinds import METRICS
 from tests.metric.twins import OUTPUT_METRICS, dense_metric, make_problem, relative
 from tests.modules.cases import CASES
 

@@ -123,7 +123,7 @@ def test_the_loss_s_own_curvature_leaves_negative_eigenvalues_out() -> None:
     [
         ({"damping": 0.0}, "damping must be positive, got 0.0"),
         ({"damping": -1.0, "relative": 0.1}, "damping must be positive, got -1.0"),
-        ({"w": np.zeros((2, 8))}, r"KroneckerMetric takes one point, weights \(8,\), got shape \(2, 8\)"),
+        ({"w": np.zeros((2, 8))}, r"weights must be one point \(8,\), got shape \(2, 8\)"),
     ],
 )
 def test_bad_input(options: dict, message: str) -> None:

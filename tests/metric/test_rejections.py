@@ -93,7 +93,7 @@ def test_wrong_options(options: dict[str, Any], message: str) -> None:
 def test_wrong_points_and_vectors() -> None:
     problem = make_problem()
     w = problem.initial_weights(0)
-    with pytest.raises(ao.InputError, match=r"takes one point, weights \(36,\).*BatchedMetric"):
+    with pytest.raises(ao.InputError, match=r"weights must be one point \(36,\), got shape"):
         ao.LayerMetric(problem, np.stack([w, w]))
     with pytest.raises(ao.InputError, match="weights must have length 36"):
         ao.LayerMetric(problem, w[:-1])

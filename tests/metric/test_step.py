@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.metric.batched import METRICS
+from actionopt.metric.kinds import METRICS
 from actionopt.symbolic import module_function
 from tests.metric.twins import dense_metric, make_problem, relative
 

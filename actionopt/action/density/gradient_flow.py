@@ -15,6 +15,7 @@ import numpy as np
 from actionopt.action.density.density import Density, Expansion
 from actionopt.action.density.local_model import LocalModel
 from actionopt.metric.batched import BatchedMetric
+from actionopt.metric.kinds import kind_of
 from actionopt.ops import NUMPY, Dual, Linear, LinearOps, LinearProgram, duals_over
 from actionopt.problem import Problem
 
@@ -33,7 +34,7 @@ class GradientFlowDensity(Density):
         self.size = problem.size
         self.model = LocalModel(problem, metric)
         width = max(place.size for place in problem.network.placed)
-        tangents = 1 if self.model.constant or metric == "joint" else len(problem.groups)
+        tangents = len(kind_of(metric).tangents(problem) or [0])
         self.block = max(8, BLOCK_NUMBERS // (problem.samples * width * tangents))
 
     def expand(self, w: np.ndarray, v: np.ndarray, t: np.ndarray | None = None) -> Expansion:

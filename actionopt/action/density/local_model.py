@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.errors import unknown_name
-from actionopt.metric.batched import METRICS
+from actionopt.metric.kinds import kind_of
 from actionopt.metric.output import output_product
 from actionopt.modules.derived import pull_back
 from actionopt.ops import DualOps, Linear, Ops, duals_over
@@ -45,13 +44,11 @@ class LocalModel:
     """
 
     def __init__(self, problem: Problem, metric: str) -> None:
-        if metric not in METRICS:
-            raise unknown_name("metric", metric, METRICS)
+        kind = kind_of(metric)
         self.problem = problem
         self.metric = metric
-        self.constant = metric == "euclidean" or problem.output_metric is None
-        moving = [index for index, group in enumerate(problem.groups) if group.size]
-        self._moving = moving if metric == "layerwise" and not self.constant and len(moving) > 1 else None
+        self.constant = kind.constant(problem)
+        self._moving = kind.tangents(problem)
         self._masks = None if self._moving is None else group_masks(problem)[self._moving]
 
     def momentum(self, ops: Ops, w: Array, u: Array) -> Array:

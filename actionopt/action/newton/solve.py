@@ -17,6 +17,7 @@ from actionopt.action.newton.time_laplacian import TimeLaplacian
 from actionopt.action.newton.trust_region import Preconditioner, newton
 from actionopt.action.task import STATIONARY, ActionSolution, ActionTask, Limits, relative
 from actionopt.errors import InputError
+from actionopt.metric.kinds import kind_of
 from actionopt.problem import Problem
 
 SMALL = 12  # coordinates up to which the assembled Hessian preconditions, measured in benchmarks/action.py
@@ -86,7 +87,7 @@ def _is_scalar_flow(task: ActionTask) -> bool:
     problem = task.what
     if not isinstance(problem, Problem):
         return False
-    constant = task.metric == "euclidean" or problem.output_metric is None
+    constant = kind_of(task.metric).constant(problem)
     return constant and problem.size <= SMALL and problem.samples * problem.size <= FEW_TERMS
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from actionopt.backprop import adjoints
 from actionopt.metric.batched import BatchedMetric
+from actionopt.metric.kinds import kind_of
 from actionopt.metric.output import output_product
 from actionopt.modules import Module
 from actionopt.network import Network, Place
@@ -42,9 +43,10 @@ class FlowStage:
     """
 
     def __init__(self, problem: Problem, metric: str, lifted: bool, scale: float = 1.0) -> None:
-        self.problem, self.joint = problem, metric == "joint"
+        kind = kind_of(metric)
+        self.problem, self.joint = problem, kind.together
         self.mass, decay = problem.mass / scale, problem.weight_decay / scale
-        self.constant = metric == "euclidean" or problem.output_metric is None
+        self.constant = kind.constant(problem)
         self.layers = {id(module): _Layer(module) for module in problem.modules}
         self.costs = [_CostFunctions(problem, j, scale) for j in range(len(problem.costs))]
         n = problem.size
@@ -213,7 +215,7 @@ def extra_values(problem: Problem, metric: str, w: np.ndarray, lifted: bool, sca
     """Values `(M, e)` of a FlowStage's extra unknowns at positions `w (M, n)`: what its equations determine."""
     found = adjoints(problem, w)
     parts: list[np.ndarray] = []
-    if metric != "euclidean" and problem.output_metric is not None:
+    if not kind_of(metric).constant(problem):
         parts.append(-BatchedMetric(problem, w, metric=metric).solve(found.gradient))
     if lifted:
         adjoints_scaled = [adjoint / scale for adjoint in found.adjoints]

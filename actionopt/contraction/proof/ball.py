@@ -20,8 +20,8 @@ from actionopt.contraction.proof.refute import find_counterexample, upper_rate
 from actionopt.contraction.proof.result import ContractionProof
 from actionopt.contraction.proof.taylor import Taylor
 from actionopt.contraction.smooth import check_smooth
-from actionopt.errors import InputError, unknown_name
-from actionopt.metric.batched import METRICS
+from actionopt.errors import InputError
+from actionopt.metric.kinds import kind_of
 from actionopt.ops.interval import KinkError
 from actionopt.ops.rounded import Interval
 from actionopt.problem import Problem, takes_problem
@@ -86,11 +86,8 @@ def prove_contraction(
     >>> proof.status, proof.rate > 0.9 * (3 * 0.8**2 - 1)
     ('proved', True)
     """
-    if metric not in METRICS:
-        raise unknown_name("metric", metric, METRICS)
-    centre = problem.check_weights(centre, "centre")
-    if centre.ndim != 1:
-        raise InputError(f"centre must have shape ({problem.size},), one point; got {centre.shape}")
+    kind_of(metric)
+    centre = problem.check_point(centre, "centre")
     radius = None if radius is None else _positive("radius", radius)
     if not np.isfinite(rate):
         raise InputError(f"rate must be a finite number, got {rate}")
@@ -98,7 +95,7 @@ def prove_contraction(
         raise InputError(f"boxes must be a whole number >= 1, got {boxes!r}")
     limit = np.inf if seconds is None else _positive("seconds", seconds)
     check_smooth(problem, centre, output_metric=metric != "euclidean")
-    constant = metric == "euclidean" or problem.output_metric is None
+    constant = kind_of(metric).constant(problem)
     prover = Prover(problem, centre, "euclidean" if constant else metric, int(boxes), time.process_time() + limit)
     begun = time.process_time()
     with np.errstate(all="ignore"):

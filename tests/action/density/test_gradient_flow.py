@@ -7,7 +7,7 @@ import pytest
 
 from actionopt.action.density.formula import LagrangianDensity
 from actionopt.action.density.gradient_flow import GradientFlowDensity
-from actionopt.metric.batched import METRICS
+from actionopt.metric.kinds import METRICS
 from tests.action.cases import PROBLEMS, massive, softmax, squared
 from tests.action.naive import NaiveFlow
 

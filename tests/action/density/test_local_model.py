@@ -7,7 +7,7 @@ import pytest
 
 import actionopt as ao
 from actionopt.action.density.local_model import LocalModel
-from actionopt.metric.batched import METRICS
+from actionopt.metric.kinds import METRICS
 from actionopt.ops import NUMPY, DualOps
 from tests.action.cases import PROBLEMS, squared
 from tests.action.naive import NaiveFlow
