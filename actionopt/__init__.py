@@ -50,6 +50,8 @@ from actionopt.modules import (
     Transposed,
 )
 from actionopt.nodes import Cost, Input
+from actionopt.paths.least_action import least_action_path
+from actionopt.paths.result import GeometricPath
 from actionopt.problem import Problem
 from actionopt.weighted import WeightedLoss
 
@@ -77,6 +79,7 @@ __all__ = [
     "Each",
     "Embedding",
     "FitProof",
+    "GeometricPath",
     "Implicit",
     "Input",
     "InputError",
@@ -118,6 +121,7 @@ __all__ = [
     "estimate_lipschitz",
     "feedback_rate",
     "flow",
+    "least_action_path",
     "load_problem",
     "measure_stability",
     "minimize_action",

@@ -32,7 +32,7 @@ class Constant:
             return ops.sum(r * r * ops.row(self.metric))
         return ops.sum(r * ops.matmul(r, self.metric))
 
-    def metric_at(self, w: np.ndarray) -> np.ndarray:
+    def metric_at(self, w: np.ndarray, check: bool = True) -> np.ndarray:
         """Return M at `w (..., n)`: `(..., n, n)`."""
         n = w.shape[-1]
         return np.broadcast_to(np.diag(self.metric) if self.metric.ndim == 1 else self.metric, (*w.shape[:-1], n, n))
@@ -55,8 +55,8 @@ class Varying:
         products = [_sum([m * x for m, x in zip(row, columns, strict=True)]) for row in entries]
         return _sum([x * y for x, y in zip(columns, products, strict=True)])
 
-    def metric_at(self, w: np.ndarray) -> np.ndarray:
-        """Return M at `w (..., n)`: `(..., n, n)`.
+    def metric_at(self, w: np.ndarray, check: bool = True) -> np.ndarray:
+        """Return M at `w (..., n)`: `(..., n, n)`; NaN where it is not positive definite and `check` is False.
 
         Raises
         ------
@@ -68,10 +68,12 @@ class Varying:
         eigenvalues = np.linalg.eigvalsh(np.where(finite[..., None, None], matrix, 0.0))
         symmetric = np.isclose(matrix, matrix.swapaxes(-1, -2), rtol=1e-9, atol=0.0).all(axis=(-1, -2))
         wrong = ~(finite & symmetric & (eigenvalues[..., 0] > DEFINITE * eigenvalues[..., -1]))
-        if wrong.any():
+        if check and wrong.any():
             first = tuple(int(i) for i in np.argwhere(wrong)[0])
             raise InputError(_indefinite(self.what, matrix[first], f" at w = {_point(w[first])}"))
-        return np.linalg.inv(matrix) if self.what == "noise" else matrix
+        sound = np.where(wrong[..., None, None], np.eye(self.size), matrix)
+        metric = np.linalg.inv(sound) if self.what == "noise" else sound
+        return np.where(wrong[..., None, None], np.nan, metric)
 
     def _matrix(self, w: np.ndarray) -> np.ndarray:
         entries = self._entries(NUMPY, w)

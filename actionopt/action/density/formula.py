@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import casadi as ca
 import numpy as np
@@ -27,9 +27,13 @@ HESSIAN_LIMIT = 24  # coordinates up to which the dense Hessian of l is formed a
 
 
 class LagrangianDensity(Density):
-    """The density of a Lagrangian, or of the gradient flow of a small problem in a constant metric."""
+    """The density of a Lagrangian, or of the gradient flow of a small problem in a constant metric.
 
-    def __init__(self, what: Lagrangian | Problem) -> None:
+    `dense` asks for Hessians `(2n, 2n)` at every stage whatever n.
+    """
+
+    def __init__(self, what: Lagrangian | Problem, dense: bool = False) -> None:
+        self.dense = dense or what.size <= HESSIAN_LIMIT
         self.name = what.name
         self.size = what.size
         self.block = 100_000
@@ -50,8 +54,8 @@ class LagrangianDensity(Density):
 
     @property
     def has_hessian(self) -> bool:
-        """Whether there are few enough coordinates for a dense Hessian at every stage."""
-        return self.size <= HESSIAN_LIMIT
+        """Whether a dense Hessian is formed at every stage."""
+        return self.dense
 
     @cached_property
     def _slopes(self) -> ca.SX:
@@ -65,8 +69,8 @@ class LagrangianDensity(Density):
         product = ca.jtimes(self._slopes, both, move)
         mass = ca.hessian(self.expression, self.v)[0]
         functions = {
-            "value": ca.Function("value", inputs, [self.expression, self._slopes]),
-            "product": ca.Function("product", [*inputs, move], [product]),
+            "value": ca.Function("value", inputs, [ca.densify(self.expression), ca.densify(self._slopes)]),
+            "product": ca.Function("product", [*inputs, move], [ca.densify(product)]),
             "mass": ca.Function("mass", inputs, [ca.densify(mass)]),
         }
         if self.has_hessian:
@@ -80,10 +84,23 @@ class LagrangianDensity(Density):
         key = (name, stages)
         if key not in self._maps:
             self._maps[key] = self.functions[name].map(stages) if stages > 1 else self.functions[name]
+        function = self._maps[key]
+        inputs = [
+            np.ascontiguousarray(np.broadcast_to(column, (stages, function.numel_in(i) // stages)), dtype=float)
+            for i, column in enumerate(columns)
+        ]
+        shapes = [function.size_out(i) for i in range(function.n_out())]
+        # CasADi writes columns one after the other: stages first, then the columns of each
+        outs = [np.empty((stages, columns // stages, rows)) for rows, columns in shapes]
         with uninterrupted():
-            out = self._maps[key](*[column.T for column in columns])
-        outs = out if isinstance(out, tuple) else (out,)
-        return [np.asarray(o.full()).T.reshape(stages, -1, o.shape[0]).swapaxes(1, 2) for o in outs]
+            buffer, evaluate = function.buffer()  # no copies, no lists
+            buffer = cast(Any, buffer)  # its stubs want sizes that its wrapper finds
+            for i, column in enumerate(inputs):
+                buffer.set_arg(i, memoryview(cast(Any, column)))
+            for i, out in enumerate(outs):
+                buffer.set_res(i, memoryview(cast(Any, out)))
+            evaluate()
+        return [out.swapaxes(1, 2) for out in outs]
 
 
 class LagrangianExpansion(Expansion):

@@ -1,0 +1,1 @@
+"""Paths of least action without a horizon: the geometric action, its minimisers, quasipotentials."""
