@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.errors import InputError, unknown_name
+from actionopt.interop.onnx_constants import fold, read_constants
 from actionopt.interop.onnx_graph import JOINTS, GraphReader, guards_softplus
 from actionopt.interop.onnx_layers import Step, modules_of
 from actionopt.losses import as_samples
@@ -48,7 +49,7 @@ def read_onnx(path: str | Path, inputs: Any, outputs: Sequence[str] | None = Non
     path = Path(path)
     model = _load(path)
     graph = model.graph
-    constants = _constants(graph)
+    constants = read_constants(path, graph)
     values = {value.name: value for value in graph.input if value.name not in constants}
     data = _by_name(path, "input", list(values), inputs)
     wanted = _wanted(path, [value.name for value in graph.output], outputs)
@@ -120,12 +121,6 @@ def _load(path: Path) -> Any:
     return model
 
 
-def _constants(graph: Any) -> dict[str, np.ndarray]:
-    from onnx import numpy_helper
-
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-
-
 def _data_steps(
     model: Any, outputs: Sequence[str], inputs: Sequence[str], constants: dict[str, np.ndarray]
 ) -> list[tuple[Step, list[str]]]:
@@ -137,7 +132,7 @@ def _data_steps(
         if any(name and name not in data and name not in constants for name in node.input):
             raise step.unsupported("it takes a further output of a node, or a sparse constant")
         if not names and (node.input or node.op_type == "Constant"):
-            _fold(model, step, constants)
+            fold(model, step, constants)
             continue
         if not names:
             raise step.unsupported("it makes values of nothing")
@@ -171,23 +166,3 @@ def _needed(graph: Any, outputs: Sequence[str]) -> Sequence[Any]:
             kept.append(node)
             wanted.update(node.input)
     return kept[::-1]
-
-
-def _fold(model: Any, step: Step, constants: dict[str, np.ndarray]) -> None:
-    """Evaluate a node that only depends on constants, such as the transposition of a matrix."""
-    from onnx import helper
-    from onnx.reference import ReferenceEvaluator
-
-    node = step.node
-    feeds = {name: constants[name] for name in node.input if name}
-    inputs = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(feeds[name].dtype), None) for name in feeds
-    ]
-    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
-    graph = helper.make_graph([node], "constant", inputs, outputs)
-    try:
-        single = helper.make_model(graph, opset_imports=model.opset_import)
-        values: Any = ReferenceEvaluator(single).run(None, feeds)
-    except Exception as error:  # the evaluator raises whatever its operators raise
-        raise step.unsupported(f"it cannot be evaluated on its constants: {error}") from error
-    constants.update(zip(node.output, values, strict=True))

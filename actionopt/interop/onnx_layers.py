@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.errors import InputError
+from actionopt.interop.onnx_scaling import SCALINGS, Rescale, Scaling, scaling_of
 from actionopt.interop.pretrained import Pretrained
 from actionopt.modules import Activation, Chain, Module, Residual
 
@@ -19,7 +20,10 @@ ACTIVATION_NODES = {
     "Softplus": "softplus",
     "Sin": "sin",
     "Exp": "exp",
+    "LeakyRelu": "leaky_relu",
+    "Elu": "elu",
 }
+_PARAMETERS = {"LeakyRelu": 0.01, "Elu": 1.0}  # their alpha where the file names none
 _HINTS = {
     "Softmax": "SoftmaxCrossEntropy contains the softmax: export the logits",
     "LogSoftmax": "SoftmaxCrossEntropy contains the softmax: export the logits",
@@ -81,7 +85,7 @@ class Affine:
     made_of: tuple[Any, ...]
 
 
-Layers = tuple[Affine | Module, ...]
+Layers = tuple[Affine | Scaling | Module, ...]
 
 
 class Placed:
@@ -89,6 +93,15 @@ class Placed:
 
     def __init__(self) -> None:
         self.found: dict[tuple[Any, ...], dict[str | None, Pretrained]] = {}
+
+    def of(self, layers: Layers) -> tuple[Module, ...]:
+        """Turn all layers into modules."""
+        return tuple(self._one(layer) for layer in layers)
+
+    def _one(self, layer: Affine | Scaling | Module) -> Module:
+        if isinstance(layer, Scaling):
+            return Rescale(layer.factor, layer.shift)
+        return self.module(layer) if isinstance(layer, Affine) else layer
 
     def module(self, layer: Affine) -> Pretrained:
         alike = self.found.setdefault(layer.made_of, {})
@@ -117,7 +130,7 @@ def modules_of(steps: Sequence[Step], size: int, shape: Sequence[int]) -> tuple[
 def translate(steps: Sequence[Step], layout: Layout, placed: Placed) -> tuple[tuple[Module, ...], Layout]:
     """Translate the steps behind a value of that layout to modules; return the layout behind them, too."""
     layers, layout = _translate(steps, layout)
-    return tuple(placed.module(layer) if isinstance(layer, Affine) else layer for layer in layers), layout
+    return placed.of(layers), layout
 
 
 def samples_first(steps: Sequence[Step]) -> bool:
@@ -154,13 +167,14 @@ def _skip(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
     inner, after = _translate(step.inner, layout)
     if after != layout or not inner:
         raise step.unsupported(f"its two branches differ, {after.size} features and {layout.size}")
-    placed = Placed()
-    modules = [placed.module(layer) if isinstance(layer, Affine) else layer for layer in inner]
-    return (*layers, Residual(Chain(*modules))), after
+    return (*layers, Residual(Chain(*Placed().of(inner)))), after
 
 
 def _activation(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
     name = ACTIVATION_NODES[step.node.op_type]
+    if step.node.op_type in _PARAMETERS:
+        default = _PARAMETERS[step.node.op_type]
+        name = f"{name}({step.attribute('alpha', default):.17g})"
     if layers and isinstance(layers[-1], Affine) and layers[-1].activation is None:
         return (*layers[:-1], replace(layers[-1], activation=name)), layout
     return (*layers, Activation(layout.size, name)), layout
@@ -185,7 +199,7 @@ def _gemm(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
         beta = step.attribute("beta", 1.0)
         made_of = (*affine.made_of, step.node.input[2], beta)
         affine = replace(affine, offset=beta * _offset(step, offset, after), made_of=made_of)
-    return (*layers, affine), after
+    return _behind(layers, affine), after
 
 
 def _matmul(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
@@ -196,7 +210,7 @@ def _matmul(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]
     samples_first = left is None
     _check_orientation(step, layout, samples_first)
     affine = _affine(step, (factor.T if samples_first else factor).astype(float), layout.size)
-    return (*layers, affine), replace(layout, size=len(affine.matrix))
+    return _behind(layers, affine), replace(layout, size=len(affine.matrix))
 
 
 def _affine(step: Step, matrix: np.ndarray, size: int) -> Affine:
@@ -207,17 +221,28 @@ def _affine(step: Step, matrix: np.ndarray, size: int) -> Affine:
     return Affine(matrix, None, None, step.node.name or step.node.op_type, (constant, *attributes))
 
 
-def _add(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
-    """Read a constant that is added to a matrix product: its offset."""
-    last = layers[-1] if layers else None
-    if not isinstance(last, Affine) or last.activation is not None:
-        raise step.unsupported("a constant is added to something else than a matrix product")
+def _scaling(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
+    """Read a constant that is added, subtracted, multiplied or divided by; beside a matrix product it becomes part."""
     values = step.constant(0)
-    values = step.constant(1) if values is None else values
-    offset = _offset(step, values, layout)
-    constant = next(name for name in step.node.input if name in step.constants)
-    summed = offset if last.offset is None else last.offset + offset
-    return (*layers[:-1], replace(last, offset=summed, made_of=(*last.made_of, constant))), layout
+    constant_first = values is not None
+    constant = _offset(step, step.constant(1) if values is None else values, layout)
+    name = next(name for name in step.node.input if name in step.constants)
+    with np.errstate(divide="ignore"):
+        scaling = scaling_of(step.node.op_type, constant, constant_first, (step.node.op_type, constant_first, name))
+    if scaling is None or not np.isfinite(scaling.factor).all():
+        raise step.unsupported("it divides by data, or by zero")
+    last = layers[-1] if layers else None
+    if isinstance(last, Affine) and last.activation is None:
+        return (*layers[:-1], scaling.after(last)), layout
+    if isinstance(last, Scaling):
+        return (*layers[:-1], last.then(scaling)), layout
+    return (*layers, scaling), layout
+
+
+def _behind(layers: Layers, affine: Affine) -> Layers:
+    """Append a matrix product; a scaling of its input becomes part of it."""
+    last = layers[-1] if layers else None
+    return (*layers[:-1], last.before(affine)) if isinstance(last, Scaling) else (*layers, affine)
 
 
 def _offset(step: Step, values: Any, layout: Layout) -> np.ndarray:
@@ -283,7 +308,7 @@ _READERS: dict[str, Callable[[Step, Layers, Layout], tuple[Layers, Layout]]] = {
     **dict.fromkeys(ACTIVATION_NODES, _activation),
     "Gemm": _gemm,
     "MatMul": _matmul,
-    "Add": _add,
+    **dict.fromkeys(SCALINGS, _scaling),
     "Transpose": _transpose,
     "Flatten": _flatten,
     "Reshape": _reshape,

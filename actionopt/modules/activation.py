@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from actionopt.errors import unknown_name
+from actionopt.errors import InputError, unknown_name
 from actionopt.modules.base import Module, no_weights
 from actionopt.ops import Ops
 from actionopt.ops.base import Array
@@ -44,17 +45,58 @@ ACTIVATIONS: dict[str, Elementwise] = {
 }
 
 
+class LeakyRelu(NamedTuple):
+    """`x` above zero, `alpha x` below, with its slope."""
+
+    alpha: float
+
+    def value(self, ops: Ops, x: Array) -> Array:
+        return ops.relu(x) - self.alpha * ops.relu(-x)
+
+    def slope(self, ops: Ops, x: Array, y: Array) -> Array:
+        return self.alpha + (1.0 - self.alpha) * ops.step(x)
+
+
+class Elu(NamedTuple):
+    """`x` above zero, `alpha (exp(x) - 1)` below, with its slope."""
+
+    alpha: float
+
+    def value(self, ops: Ops, x: Array) -> Array:
+        return ops.relu(x) + self.alpha * (ops.exp(-ops.relu(-x)) - 1.0)
+
+    def slope(self, ops: Ops, x: Array, y: Array) -> Array:
+        above = ops.step(x)
+        return above + self.alpha * (1.0 - above) * ops.exp(-ops.relu(-x))
+
+
+# activations with a parameter, `leaky_relu(0.2)`, and its value where the name stands alone
+PARAMETRIC: dict[str, tuple[Callable[[float], Any], float]] = {"leaky_relu": (LeakyRelu, 0.01), "elu": (Elu, 1.0)}
+
+
 def activation(name: str) -> Elementwise:
-    """Look up an activation by name.
+    """Look up an activation by name; "leaky_relu(0.2)" and "elu(1.5)" bring a parameter with them.
 
     Raises
     ------
     InputError
         If there is none of that name.
     """
+    if isinstance(name, str) and (parsed := re.fullmatch(r"(\w+)\(([-+.\deE]+)\)", name)):
+        kind, text = parsed.groups()
+        if kind in PARAMETRIC:
+            try:
+                function = PARAMETRIC[kind][0](float(text))
+            except ValueError:
+                raise InputError(f"activation {name!r}: expected a number, got {text!r}") from None
+            return Elementwise(function.value, function.slope)
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise unknown_name("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]
+
+
+for _name, (_kind, _default) in PARAMETRIC.items():
+    ACTIVATIONS[_name] = Elementwise(_kind(_default).value, _kind(_default).slope)
 
 
 class Activation(Module):
