@@ -7,7 +7,7 @@ from actionopt.action.minimize import minimize_action
 from actionopt.action.trajectory import Trajectory
 from actionopt.action.waypoints import path_through
 from actionopt.backprop import Adjoints, adjoints
-from actionopt.constrained import AdjointCheck, Solution, check_adjoints, proximal_step, train
+from actionopt.constrained import AdjointCheck, Constraint, Solution, check_adjoints, proximal_step, train
 from actionopt.contraction.bounds import paper_stability_order, stability_bound
 from actionopt.contraction.certify import Certificate, certify
 from actionopt.contraction.compose import ComposedRate, feedback_rate, network_rate, parallel_rate, series_rate
@@ -67,6 +67,7 @@ __all__ = [
     "Certificate",
     "Chain",
     "ComposedRate",
+    "Constraint",
     "Contraction",
     "ContractionProof",
     "Conv2d",

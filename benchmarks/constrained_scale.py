@@ -18,6 +18,7 @@ import click
 import numpy as np
 
 import actionopt as ao
+from actionopt.constrained.task import make_task
 from actionopt.constrained.training import Trained, transcribe
 from benchmarks._report import Report, Timing, measure, peak_memory, slope
 from problems.digits import build as digits
@@ -95,9 +96,10 @@ def _train_once(problem: ao.Problem, w: np.ndarray, name: str) -> tuple[float, f
     """Return CPU seconds of building and of solving, and where it ended."""
     solver, options = CONTESTANTS[name]
     began = time.process_time()
-    transcription = transcribe(problem, "lifted", solver=solver, tol=1e-8, max_iterations=1000, options=options)
+    task = make_task(problem, w, solver=solver, formulation="lifted", options=options)
+    transcription = transcribe(task)
     built = time.process_time()
-    trained = transcription.solve(w)
+    trained = transcription.solve(w, task.scale)
     return built - began, time.process_time() - built, trained
 
 

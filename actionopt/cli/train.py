@@ -13,6 +13,8 @@ from actionopt.cli.points import check_out
 from actionopt.constrained.train import train
 from actionopt.files import replacing
 
+ARRAYS = ("multipliers", "states", "constraint_multipliers")
+
 
 @problem_command
 @click.option("--solver", default="ipopt", show_default=True, help="Also fatrop, sqpmethod, ... as installed.")
@@ -21,9 +23,11 @@ from actionopt.files import replacing
 )
 @click.option("--tol", type=float, default=1e-8, show_default=True, help="On the first-order conditions.")
 @click.option("--max-iterations", type=int, default=1000, show_default=True)
+@click.option("--time-limit", type=float, default=float("inf"), help="Seconds after which the solver stops.")
+@click.option("--second-order", is_flag=True, help="Also the lowest eigenvalue: minimum or saddle?")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the weights to start from.")
 @click.option("--out", type=click.Path(path_type=Path), help="Save the weights as FILE.npy.")
-@click.option("--arrays", is_flag=True, help="With --json: the multipliers, too.")
+@click.option("--arrays", is_flag=True, help="With --json: multipliers and states, too.")
 def command(
     path: Path,
     settings: dict[str, Any],
@@ -32,6 +36,8 @@ def command(
     formulation: str,
     tol: float,
     max_iterations: int,
+    time_limit: float,
+    second_order: bool,
     seed: int,
     out: Path | None,
     arrays: bool,
@@ -50,12 +56,14 @@ def command(
         formulation=formulation,
         tol=tol,
         max_iterations=max_iterations,
+        time_limit=time_limit,
+        second_order=second_order,
         throw=False,
     )
     if out is not None:
         with replacing(out) as temporary:
             np.save(temporary, solution.weights)
-    record = {name: value for name, value in vars(solution).items() if arrays or name != "multipliers"}
+    record = {name: value for name, value in vars(solution).items() if arrays or name not in ARRAYS}
     headline = f"{problem.name}: {problem.size} weights, {problem.samples} samples, energy {problem.energy(start):.4g}"
     table = f"{headline} at the start\n\n{solution.table()}\n\n{solution.message}"
     emit(as_json, {"name": problem.name, **record}, table)

@@ -10,6 +10,7 @@ import numpy as np
 
 from actionopt.backprop import adjoints
 from actionopt.constrained.fixed_weights import FixedWeights
+from actionopt.constrained.graph import SymbolicNetwork
 from actionopt.constrained.pinned_weights import PinnedWeights
 from actionopt.errors import InputError, SolverError
 from actionopt.nlp import NlpSolution
@@ -170,10 +171,9 @@ def check_adjoints(
         "max_iterations": max_iterations,
         "options": options,
     }
-    layers, multipliers = FixedWeights(problem, **settings).solve(
-        w, expected.states, 1 / _largest(expected.adjoints[-1:])
-    )
-    pinned, pins = PinnedWeights(problem, **settings).solve(w, 1 / _largest([expected.gradient]))
+    graph = SymbolicNetwork(problem)
+    layers, multipliers = FixedWeights(graph, **settings).solve(w, expected.states, _largest(expected.adjoints))
+    pinned, pins = PinnedWeights(graph, **settings).solve(w, _largest([expected.gradient]))
     rows = _rows(problem, multipliers, expected.adjoints)
     gradient_error = float(abs(expected.gradient + pins).max(initial=0.0)) / _largest([expected.gradient])
     relative_error = _worst(row.relative_error for row in rows)

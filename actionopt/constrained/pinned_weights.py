@@ -1,6 +1,6 @@
 """The constrained problem with its weights pinned: the multiplier of the pin is the gradient.
 
-    minimise over w   scale E(w)   subject to   w - w_fixed = 0,     so that  dE/dw = -multiplier
+    minimise over w   E(w)   subject to   w - w_fixed = 0,     so that  dE/dw = -multiplier
 
 The states are eliminated (condensed), as for thousands of samples the Jacobian of the lifted equations in the weights
 alone would fill gigabytes.
@@ -15,9 +15,8 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from actionopt.constrained.graph import condensed_loss
+from actionopt.constrained.graph import SymbolicNetwork
 from actionopt.nlp import Derivatives, NlpSolution, NlpSolver, Stages
-from actionopt.problem import Problem
 
 STAGE_STATES = 64  # weights that fatrop sees as the states of one stage, each stage dense
 
@@ -26,20 +25,22 @@ class PinnedWeights:
     """Energy of pinned weights, built once for any weights; arguments as in `FixedWeights`."""
 
     def __init__(
-        self, problem: Problem, *, solver: str, tol: float, max_iterations: int, options: Mapping[str, Any] | None
+        self, graph: SymbolicNetwork, *, solver: str, tol: float, max_iterations: int, options: Mapping[str, Any] | None
     ) -> None:
         began = time.perf_counter()
+        problem = graph.problem
         w, fixed = ca.MX.sym("w", problem.size), ca.MX.sym("fixed", problem.size)
-        scale, lam_f, lam_g = ca.MX.sym("scale"), ca.MX.sym("lam_f"), ca.MX.sym("lam_g", problem.size)
+        lam_f, lam_g = ca.MX.sym("lam_f"), ca.MX.sym("lam_g", problem.size)
+        energy = graph.mean_loss(graph.forward(graph.pieces(w))) + 0.5 * problem.weight_decay * ca.sumsqr(w)
         rest = problem.size % STAGE_STATES
         states = (0, *(STAGE_STATES,) * (problem.size // STAGE_STATES), *(rest,) * bool(rest))
         none = (0,) * len(states)
         identity = ca.MX.eye(problem.size)
         self.nlp = NlpSolver(
             w,
-            scale * (condensed_loss(problem, w) + 0.5 * problem.weight_decay * ca.sumsqr(w)),
+            energy,
             w - fixed,
-            ca.vertcat(fixed, scale),
+            fixed,
             solver=solver,
             tol=tol,
             max_iterations=max_iterations,
@@ -51,6 +52,6 @@ class PinnedWeights:
         self.nlp.build_time = time.perf_counter() - began  # the expressions included
 
     def solve(self, w: np.ndarray, scale: float) -> tuple[NlpSolution, np.ndarray]:
-        """Solve at `w (n,)`; return the solution and the multipliers `(n,)` of E itself."""
-        solution = self.nlp.solve(w, np.concatenate([w, [scale]]))
-        return solution, solution.lam_g / scale
+        """Solve at `w (n,)`, the tolerance relative to `scale`; return the solution and the multipliers `(n,)`."""
+        solution = self.nlp.solve(w, w, scale=scale)
+        return solution, solution.lam_g

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt.constrained.history import History
-from actionopt.constrained.training import Trained
-from actionopt.problem import Problem
 from actionopt.tables import html_table, text_table
 
 if TYPE_CHECKING:
@@ -29,11 +27,23 @@ class Solution:
         Of the layer equations `f_a - z_a = 0` in the Lagrangian `E + sum lam^T (f - z)`, one array a module: the
         adjoints. Where the states were eliminated they come from backpropagation.
     gradient_norm : float
-        Largest entry of |gradient| at the weights, by backpropagation: of E, plus the metric's term for a step.
+        Largest entry of |gradient| at the weights, by backpropagation: of E, plus the metric's term for a step. It
+        does not vanish where bounds or constraints are active.
     success : bool
         Whether the status is "converged".
     status, message : str
-        How it ended and what to do about it; see `NlpSolution`.
+        How it ended and what to do about it; docs/constrained.md lists them.
+    states : list of arrays (B, d_k)
+        The solver's own states of the nodes that run a module; those that the weights lead to where they were
+        eliminated.
+    bounds_multipliers : array (n,)
+        nu of the bounds on the weights in the Lagrangian `E + sum lam^T (f - z) + mu^T c + nu^T w`: <= 0 at a lower
+        bound, >= 0 at an upper one, 0 inside.
+    constraint_multipliers : list of arrays
+        mu of the constraints, each in the shape of its values, of the same signs; of either sign at an equality.
+    adjoint_error : float
+        Largest |multiplier - adjoint| over the largest |adjoint|, by backpropagation at the solver's own states with
+        the constraints' multipliers as sources; 0 where the multipliers come from there.
     lowest_eigenvalue : float or None
         Of the Hessian of E at the weights, by Lanczos; None where it was not asked for (`second_order=True`).
     is_minimum : bool or None
@@ -41,8 +51,9 @@ class Solution:
     history : History or None
         Energy and gradient norm after every iteration, with its `plot`, where the solver keeps one.
     stats : dict
-        solver, formulation, iterations, build_time and solve_time in seconds, and the residuals of the first-order
-        conditions: stationarity, infeasibility, complementarity.
+        solver, formulation, iterations, build_time and solve_time in seconds, the residuals of the first-order
+        conditions (stationarity, infeasibility, complementarity), `scale`, the same relative to it (`scaled_...`), and
+        `relative_residual`: the largest entry of their residual in the weights, each over the size of its own terms.
     """
 
     weights: np.ndarray = field(repr=False)
@@ -56,6 +67,10 @@ class Solution:
     lowest_eigenvalue: float | None = None
     is_minimum: bool | None = None
     history: History | None = field(default=None, repr=False)
+    states: list[np.ndarray] = field(default_factory=list, repr=False)
+    bounds_multipliers: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)
+    constraint_multipliers: list[np.ndarray] = field(default_factory=list, repr=False)
+    adjoint_error: float = 0.0
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.weights, dtype=dtype)
@@ -92,22 +107,3 @@ class Solution:
 
 
 _HEADERS = ("solver", "status", "iterations", "energy", "|gradient|", "build s", "solve s")
-
-
-def solution_at(problem: Problem, trained: Trained, formulation: str, metric_term: Any = 0.0) -> Solution:
-    """Certify where a transcription ended; `metric_term (n,)` joins the gradient of E."""
-    weights, nlp = trained.weights, trained.nlp
-    usable = bool(np.isfinite(weights).all())
-    with np.errstate(all="ignore"):
-        gradient = problem.gradient(weights) + metric_term if usable else np.array([np.nan])
-        energy = problem.energy(weights) if usable else np.nan
-    return Solution(
-        weights=weights,
-        energy=energy,
-        multipliers=trained.multipliers,
-        gradient_norm=float(abs(gradient).max(initial=0.0)),
-        success=nlp.success,
-        status=nlp.status,
-        message=nlp.message,
-        stats={**nlp.stats, "formulation": formulation},
-    )

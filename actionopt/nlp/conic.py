@@ -15,7 +15,7 @@ import numpy as np
 from actionopt.errors import unknown_name
 from actionopt.nlp.plugins import explained, merged, silenced
 from actionopt.nlp.solver import NlpSolution
-from actionopt.nlp.verdict import ADVICE
+from actionopt.nlp.verdict import ADVICE, Bounds, Residuals, largest
 
 # commercial ones, whose adaptors complain where they are not installed, and the detour over an NLP solver
 _UNSUITABLE = {"cplex", "gurobi", "mosek", "nlpsol", "xpress"}
@@ -36,8 +36,12 @@ def solve_qp(
     solver: str = "qrqp",
     tol: float = 1e-8,
     options: Mapping[str, Any] | None = None,
+    limits: Mapping[str, Any] | None = None,
 ) -> NlpSolution:
     """Solve the quadratic program; `success` says whether the first-order conditions hold to `tol` of the data's scale.
+
+    `limits` are `lbx`, `ubx`, `lbg`, `ubg` where x has bounds or `a x` is not to be zero. The program that the solver
+    sees is divided by |q|, so that a program times a number is the same program.
 
     Raises
     ------
@@ -47,38 +51,45 @@ def solve_qp(
     began = time.perf_counter()
     if solver not in installed_qp_solvers():
         raise unknown_name("QP solver", solver, installed_qp_solvers())
+    size = float(ca.norm_inf(q)) or 1.0
+    given = {"lbx": -np.inf, "ubx": np.inf, "lbg": 0.0, "ubg": 0.0, **(limits or {})}
     chosen = merged({"error_on_fail": False, "print_time": False, **_QUIET.get(solver, {})}, options)
     with explained(solver), silenced(True):
         function = ca.conic("qp", solver, {"h": h.sparsity(), "a": a.sparsity()}, chosen)
         built = time.perf_counter()
-        out = function(h=h, g=q, a=a, lba=0, uba=0)
+        out = function(
+            h=h / size, g=q / size, a=a, lbx=given["lbx"], ubx=given["ubx"], lba=given["lbg"], uba=given["ubg"]
+        )
     solved = time.perf_counter()
-    x, lam = out["x"], out["lam_a"]
-    residuals = {
-        "stationarity": float(ca.norm_inf(h @ x + q + a.T @ lam)),
-        "infeasibility": float(ca.norm_inf(a @ x)),
-        "complementarity": 0.0,
-    }
-    scale = max(1.0, float(ca.norm_inf(q)), float(ca.norm_inf(x)))
+    x = out["x"].full().reshape(-1)
+    lam_x, lam_g = (size * out[key].full().reshape(-1) for key in ("lam_x", "lam_a"))
+    bounds = Bounds(**given)
+    gradient, g = (value.full().reshape(-1) for value in (h @ ca.DM(x) + q, a @ ca.DM(x)))
+    pulled = (a.T @ ca.DM(lam_g)).full().reshape(-1)
+    residuals = Residuals(
+        stationarity=largest(abs(gradient + pulled + lam_x)),
+        infeasibility=largest(bounds.violation(x, g)),
+        complementarity=largest(bounds.complementarity(x, g, lam_x, lam_g)),
+        scale=size,
+        relative_infeasibility=largest(bounds.violation(x, g)) / max(1.0, float(ca.norm_inf(x))),
+    )
     stats = function.stats()
-    finite = np.isfinite(list(residuals.values())).all()
-    status = "not finite" if not finite else "converged" if max(residuals.values()) <= tol * scale else "stopped"
-    figures = ", ".join(f"{name} {value:.1e}" for name, value in residuals.items())
+    status = "not finite" if not np.isfinite(residuals.worst) else "converged" if residuals.worst <= tol else "stopped"
     return NlpSolution(
-        x=x.full().reshape(-1),
-        lam_x=out["lam_x"].full().reshape(-1),
-        lam_g=lam.full().reshape(-1),
-        objective=float(out["cost"]),
+        x=x,
+        lam_x=lam_x,
+        lam_g=lam_g,
+        objective=size * float(out["cost"]),
         success=status == "converged",
         status=status,
-        message=f"{solver}: {status} ({figures}); {ADVICE[status]}",
+        message=f"{solver}: {status} ({residuals}); {ADVICE[status]}",
         stats={
             "solver": solver,
             "solver_status": str(stats.get("return_status", stats.get("unified_return_status"))),
             "iterations": int(stats.get("iter_count", -1)),
             "build_time": built - began,
             "solve_time": solved - built,
-            **residuals,
+            **residuals.stats(),
         },
     )
 

@@ -56,6 +56,7 @@ def default_options(solver: str, tol: float, limit: int) -> dict[str, Any]:
     limit = int(limit)
     # no looser stop: the tolerance holds for what is not scaled by multipliers, too
     ipopt = {"print_level": 0, "sb": "yes", "tol": tol, "max_iter": limit, "acceptable_iter": 0}
+    ipopt |= {"bound_relax_factor": 1e-10, "honor_original_bounds": "yes"}
     ipopt |= {"dual_inf_tol": tol, "constr_viol_tol": tol, "compl_inf_tol": 0.01 * tol}  # bounds met, nearly
     # its residual is divided by the mean multiplier, and it would take a looser one after a few iterations
     fatrop = dict.fromkeys(("tol", "tol_acceptable", "constr_viol_tol", "compl_inf_tol"), 0.1 * tol)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import actionopt as ao
 from actionopt import figures
@@ -73,10 +74,13 @@ def test_linear_regression_reaches_its_closed_form(solver: str, formulation: str
 def test_derivatives_by_blocks_are_casadi_s_own(name: str) -> None:
     import casadi as ca
 
-    from actionopt.constrained.training import LiftedProgram
+    from actionopt.constrained.graph import SymbolicNetwork
+    from actionopt.constrained.lifted import LiftedProgram, Quadratic
 
     problem = SYSTEMS[name]()
-    program = LiftedProgram.of(problem, lambda weights: ca.sumsqr(ca.vertcat(*weights)) ** 2, -1)
+    square = sparse.random_array((problem.size, problem.size), density=0.5, rng=np.random.default_rng(1))
+    penalty = Quadratic((square + square.T).tocsc(), problem.initial_weights(2))
+    program = LiftedProgram(SymbolicNetwork(problem), -1, penalty=penalty)
     given = program.derivatives
     lagrangian = given.lam_f * program.energy + ca.dot(given.lam_g, program.equations)
     x = ca.SX.sym("x", program.x.numel())

@@ -1,0 +1,157 @@
+"""What is to be trained: a problem, a start, bounds, constraints, and how far to go, all checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from actionopt.constrained.constraint import PlacedConstraint, make_bounds, place_constraints, start_within
+from actionopt.constrained.lifted import Quadratic
+from actionopt.constrained.scale import Terms, terms_at
+from actionopt.errors import InputError, unknown_name
+from actionopt.nlp.plugins import check_limits
+from actionopt.problem import Problem
+from actionopt.symbolic import SCALAR_LIMIT
+
+FORMULATIONS = ("auto", "lifted", "condensed")
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """What is to be solved, checked.
+
+    Attributes
+    ----------
+    problem : Problem
+    start : array (n,)
+    solver, formulation : str
+    tol : float
+        On the first-order conditions, relative to their terms.
+    max_iterations : int
+    time_limit : float or None
+    options : mapping or None
+    terms : Terms
+        The size of the terms of the first-order conditions at the start.
+    bounds : (low, high)
+        Arrays `(n,)`.
+    constraints : tuple of PlacedConstraint
+    penalty : Quadratic or None
+        A term of the weights, added to E.
+    """
+
+    problem: Problem
+    start: np.ndarray
+    solver: str
+    formulation: str
+    tol: float
+    max_iterations: int
+    time_limit: float | None
+    options: Mapping[str, Any] | None
+    terms: Terms
+    bounds: tuple[np.ndarray, np.ndarray]
+    constraints: tuple[PlacedConstraint, ...] = ()
+    penalty: Quadratic | None = None
+
+    @property
+    def scale(self) -> float:
+        """What the energy is divided by for a solver."""
+        return self.terms.largest
+
+    @property
+    def bounded(self) -> bool:
+        """Whether any weight has a bound."""
+        return bool(np.isfinite(self.bounds[0]).any() or np.isfinite(self.bounds[1]).any())
+
+
+def make_task(
+    problem: Problem,
+    start: Any,
+    *,
+    solver: str,
+    formulation: str = "auto",
+    tol: float = 1e-8,
+    max_iterations: int = 1000,
+    time_limit: float = math.inf,
+    options: Mapping[str, Any] | None = None,
+    bounds: Any = None,
+    constraints: Any = (),
+    penalty: Quadratic | None = None,
+) -> TrainTask:
+    """Check everything and gather it; `start` None is `problem.initial_weights()`, moved within the bounds.
+
+    Bounds and constraints that belong to the problem itself, as those of `control` do, hold in any case.
+
+    Raises
+    ------
+    InputError
+        If something does not fit.
+    """
+    check_limits(tol, max_iterations, time_limit)
+    w = check_start(problem, start)
+    own = getattr(problem, "bounds", None)
+    low_high = make_bounds(problem, own if bounds is None else bounds)
+    placed = place_constraints(problem, [*getattr(problem, "constraints", ()), *as_list(constraints)])
+    w = start_within(w, low_high, given=start is not None)
+    return TrainTask(
+        problem=problem,
+        start=w,
+        solver=solver,
+        formulation=resolve_formulation(problem, formulation, solver),
+        tol=tol,
+        max_iterations=max_iterations,
+        time_limit=None if time_limit == math.inf else time_limit,
+        options=options,
+        terms=terms_at(problem, w),
+        bounds=low_high,
+        constraints=tuple(placed),
+        penalty=penalty,
+    )
+
+
+def is_limited(problem: Problem, bounds: Any, constraints: Any) -> bool:
+    """Whether bounds or constraints were given, or belong to the problem."""
+    own = getattr(problem, "bounds", None) is not None or bool(getattr(problem, "constraints", ()))
+    return own or bounds is not None or bool(as_list(constraints))
+
+
+def as_list(constraints: Any) -> list[Any]:
+    """Return one constraint or several as a list."""
+    return list(constraints) if isinstance(constraints, (list, tuple)) else [constraints]
+
+
+def resolve_formulation(problem: Problem, formulation: str, solver: str) -> str:
+    """Return "lifted" or "condensed"; "auto" is lifted unless ipopt meets a module whose own Hessian is large.
+
+    Raises
+    ------
+    InputError
+        If there is no such formulation.
+    """
+    if formulation not in FORMULATIONS:
+        raise unknown_name("formulation", formulation, FORMULATIONS)
+    if formulation != "auto":
+        return formulation
+    large = max((group.size for group in problem.groups), default=0) > SCALAR_LIMIT
+    return "condensed" if solver == "ipopt" and large else "lifted"
+
+
+def check_start(problem: Problem, w: Any) -> np.ndarray:
+    """Return the weights `(n,)`, `problem.initial_weights()` for None.
+
+    Raises
+    ------
+    InputError
+        If they do not fit, are not finite, or the energy is not finite there.
+    """
+    w = problem.check_weights(problem.initial_weights() if w is None else w, "starting weights")
+    if w.ndim != 1:
+        raise InputError(f"starting weights must be one point ({problem.size},), got shape {w.shape}")
+    with np.errstate(all="ignore"):
+        energy = problem.energy(w)
+    if not np.isfinite(energy):
+        raise InputError(f"the energy at the starting weights is {energy}: choose smaller ones")
+    return w
