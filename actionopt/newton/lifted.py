@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -24,7 +25,7 @@ from actionopt.newton.riccati import Riccati, Stage, Step
 
 Arrays = Sequence[np.ndarray]
 
-FIRST_SHIFT, MOST_SHIFT = 1e-4, 1e10
+LEAST_SHIFT, FIRST_SHIFT, MOST_SHIFT = 1e-7, 1e-4, 1e10
 FRACTION = 0.995  # of the way to a bound that a step may go
 KEPT = 1e-5  # part of the violation by which a step must improve violation or objective
 ARMIJO = 1e-4
@@ -53,7 +54,7 @@ class Bounds:
     at_low: list[np.ndarray] = field(default_factory=list)
     at_high: list[np.ndarray] = field(default_factory=list)
 
-    @property
+    @cached_property
     def any(self) -> bool:
         return any(np.isfinite(x).any() for x in (*self.low, *self.high))
 
@@ -98,6 +99,8 @@ class Bounds:
 
     def complementarity(self, weights: Arrays, mu: float) -> float:
         worst = 0.0
+        if not self.any:
+            return worst
         parts = zip(weights, self.low, self.high, self.at_low, self.at_high, strict=True)
         for w, low, high, y, v in parts:
             for gap, multiplier in ((w - low, y), (high - w, v)):
@@ -108,6 +111,8 @@ class Bounds:
     def reach(self, weights: Arrays, steps: Arrays) -> float:
         """Return the longest step, at most 1, that keeps a part of every distance."""
         longest = 1.0
+        if not self.any:
+            return longest
         for w, step, low, high in zip(weights, steps, self.low, self.high, strict=True):
             for gap, move in ((w - low, -step), (high - w, step)):
                 shrinking = move > 0
@@ -116,6 +121,8 @@ class Bounds:
 
     def move(self, weights: Arrays, steps: Arrays, share: float, mu: float) -> None:
         """Take the multipliers' Newton step, kept positive, and near what the barrier says."""
+        if not self.any:
+            return
         new = []
         for gaps, moves, multipliers in (
             ([w - low for w, low in zip(weights, self.low, strict=True)], steps, self.at_low),
@@ -264,18 +271,15 @@ class LiftedNewton:
             stages = [
                 Stage(s.a, s.b, s.zz, s.zw, s.ww + np.diag(d)) for s, d in zip(stages, diagonals, strict=True)
             ]
-        shift = 0.0
+        # below the last shift first: where one was needed the next Hessian is hardly ever convex without
+        shift = self.shift / 2.0 if self.shift > LEAST_SHIFT else 0.0
         while shift <= MOST_SHIFT:
             try:
                 factored = Riccati(stages, end, shift)
             except LinAlgError:
-                first = FIRST_SHIFT if not self.shift else max(self.shift / 3.0, 1e-12)
-                shift = first if not shift else 8.0 * shift
+                shift = max(FIRST_SHIFT if not self.shift else 0.0, 8.0 * shift, LEAST_SHIFT)
                 continue
-            if shift or not self.shift:
-                self.shift = shift
-            else:
-                self.shift = 0.0
+            self.shift = shift
             return factored
         return None
 

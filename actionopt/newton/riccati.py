@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import LinAlgError
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Riccati:
         lam.flat[:: n + 1] += shift
         if not np.isfinite(lam).all():
             raise LinAlgError("the quadratic program is not finite")
-        factor = cho_factor(lam, lower=True, check_finite=False) if n else None
+        factor = _cholesky(lam) if n else None
         self.factors.append(factor)
         if first:
             self.gains.append(np.zeros((n, 0)))
@@ -103,7 +104,7 @@ class Riccati:
         through = _columns(_columns(cost, stage.a).T, stage.a)
         before = through + _diagonal(stage.zz, shift)
         if factor is not None:
-            before -= gain.T @ cho_solve(factor, gain, check_finite=False)
+            before -= gain.T @ dpotrs(factor, gain)[0]
         self.costs.append(0.5 * (before + before.T))
 
     def solve(self, c: Sequence[np.ndarray], q: Sequence[np.ndarray], r: Sequence[np.ndarray]) -> Step:
@@ -116,7 +117,7 @@ class Riccati:
             per_sample = onward.reshape(stage.a.shape[0], -1, 1)
             k = r[index] + (stage.b.reshape(len(onward), -1).T @ onward)
             if self.factors[index] is not None:
-                k = cho_solve(self.factors[index], k, check_finite=False)
+                k = dpotrs(self.factors[index], k)[0]
             affine.append(k)
             if index:
                 slope = q[index - 1].ravel() + (stage.a.swapaxes(-1, -2) @ per_sample).ravel() - self.gains[index].T @ k
@@ -129,7 +130,7 @@ class Riccati:
         for index, stage in enumerate(self.stages):
             w = -affine[index]
             if index and self.factors[index] is not None:
-                w = w - cho_solve(self.factors[index], self.gains[index] @ z.ravel(), check_finite=False)
+                w = w - dpotrs(self.factors[index], self.gains[index] @ z.ravel())[0]
             z = (stage.a @ z[..., None])[..., 0] + stage.b @ w + c[index]
             multiplier = self.costs[self._cost(index + 1)] @ z.ravel() + slopes[index]
             weights.append(w)
@@ -140,6 +141,14 @@ class Riccati:
     def _cost(self, stage: int) -> int:
         """Where P of a stage's end stands: there is none for z_0."""
         return stage - 1
+
+
+def _cholesky(matrix: np.ndarray) -> np.ndarray:
+    """Return the upper factor; LAPACK's own, for SciPy's checks cost as much as a small factorisation."""
+    factor, info = dpotrf(matrix)
+    if info:
+        raise LinAlgError("the reduced Hessian is not positive definite")
+    return factor
 
 
 def _columns(matrix: np.ndarray, blocks: np.ndarray) -> np.ndarray:
