@@ -1,9 +1,11 @@
-"""Training by Newton's method on the energy itself: no program is built, the states are eliminated.
+"""Training by Newton's method in NumPy: no program is built.
 
-Two engines, each where it was measured best (`python -m benchmarks.train`):
+Three engines, each where it was measured best (`python -m benchmarks.train`):
 
 - few samples: L-BFGS for forty steps, and for as long as it converges fast; then trust-region Newton-CG on recorded
   Hessian products;
+- chains that are deep and hard, where L-BFGS crawls: lifted Newton with Riccati elimination, states as unknowns, from
+  the start again; finished by Newton-CG, for a lifted residual of 1e-8 is no gradient of 1e-8 in a deep chain;
 - many samples: L-BFGS whose initial Hessian is the Kronecker-factored layerwise metric, rebuilt now and then;
   trust-region Newton-CG in that metric where it stalls.
 
@@ -24,20 +26,23 @@ from actionopt.backprop import adjoints
 from actionopt.constrained.energy import Energy, EnergyPoint
 from actionopt.constrained.history import LATELY, Moment, Watcher
 from actionopt.constrained.solution import Solution
+from actionopt.constrained.stages import Chain
 from actionopt.errors import InputError, unknown_name
 from actionopt.metric.kronecker import KroneckerMetric
 from actionopt.metric.output_factor import loss_factor
 from actionopt.newton.lanczos import Lowest, lowest_eigenvalue
 from actionopt.newton.lbfgs import Lbfgs
+from actionopt.newton.lifted import LiftedNewton
 from actionopt.newton.point import Minimum, Point, Precondition, largest
 from actionopt.newton.trust_region import TrustRegion
 from actionopt.nlp.plugins import check_limits
 from actionopt.problem import Problem
 from actionopt.progress import progress_bar
 
-FORMULATIONS = ("auto", "condensed")
+FORMULATIONS = ("auto", "lifted", "condensed")
 FIRST = 40  # steps of L-BFGS before Newton's method, where there are few samples
 SHORT = 120  # steps that L-BFGS may still need, at its rate so far, and goes on
+DEEP, BATCH, OWN = 10, 400, 200  # modules from which, and numbers a state and weights a module up to which, to lift
 MANY = 40_000  # numbers in all states from which the Kronecker metric pays
 DAMPING = 1e-4  # of the Kronecker metric where there is no decay, as a part of a block's mean eigenvalue
 NEAR = 1e-4  # a gradient at the start below this part of its terms says nothing of their size
@@ -82,20 +87,20 @@ def train_newton(
     Raises
     ------
     InputError
-        If the formulation is another one than "auto" or "condensed", or an option is out of range.
+        If there is no such formulation, it does not fit the problem, or an option is out of range.
     """
     began = time.perf_counter()
-    _check(formulation, casadi_options, options)
+    _check(problem, formulation, casadi_options, options)
     with np.errstate(all="ignore"):
         scale = energy_scale(problem, w0)
         energy = Energy(problem, scale)
         start = energy(w0)
-        engine = "Kronecker L-BFGS" if _many(problem) else "trust region"
+        run = _Run(energy, options, formulation)
         with progress_bar(None, f"train {problem.name}", options.progress) as tick:
             watcher = Watcher(scale, options.callback, options.time_limit, tick)
-            minimum = _minimize(energy, start, options, watcher)
+            minimum = run.minimize(start, watcher)
         lowest = lowest_eigenvalue(minimum.point.product, problem.size) if options.second_order else None
-        return _solution(energy, minimum, watcher, lowest, options, engine, time.perf_counter() - began)
+        return _solution(energy, minimum, watcher, lowest, options, run.engine, time.perf_counter() - began)
 
 
 def energy_scale(problem: Problem, w: np.ndarray) -> float:
@@ -116,9 +121,13 @@ def energy_scale(problem: Problem, w: np.ndarray) -> float:
     return size if 0.0 < size < np.inf else 1.0
 
 
-def _check(formulation: str, casadi_options: Any, options: NewtonOptions) -> None:
+def _check(problem: Problem, formulation: str, casadi_options: Any, options: NewtonOptions) -> None:
     if formulation not in FORMULATIONS:
         raise unknown_name("formulation", formulation, FORMULATIONS)
+    if formulation == "lifted" and not Chain.fits(problem):
+        raise InputError(
+            "solver 'newton' lifts chains only, every module on weights of its own; formulation='condensed' takes all"
+        )
     if casadi_options:
         raise InputError(f"options are those of CasADi's solvers, solver 'newton' takes none; got {casadi_options!r}")
     check_limits(options.tol, options.max_iterations)
@@ -132,29 +141,80 @@ def _many(problem: Problem) -> bool:
     return states >= MANY
 
 
-def _minimize(energy: Energy, start: EnergyPoint, options: NewtonOptions, watcher: Watcher) -> Minimum:
-    """Run L-BFGS, then Newton's method; Ctrl-C keeps the best point."""
-    problem, limit = energy.problem, options.max_iterations
-    if not np.isfinite(start.gradient).all():
-        return Minimum(start, "not finite")
-    if _many(problem):
-        metric, enough = _kronecker(problem), None
-    else:
-        metric, enough = None, _slow(options.tol)
-    lbfgs = Lbfgs(energy, options.tol, metric=metric, max_iterations=limit, watch=watcher, enough=enough).minimize(
-        start
-    )
-    if lbfgs.status not in ("converged", "iteration limit", "stalled"):
-        return lbfgs
-    newton = TrustRegion(
-        energy,
-        options.tol,
-        max_iterations=limit - lbfgs.iterations,
-        precondition=None if metric is None else metric(lbfgs.point),
-        watch=watcher,
-    ).minimize(lbfgs.point)
-    newton.iterations += lbfgs.iterations
-    return newton
+class _Run:
+    """The engines in turn.
+
+    Attributes
+    ----------
+    engine : str
+        The one that did the work.
+    """
+
+    def __init__(self, energy: Energy, options: NewtonOptions, formulation: str) -> None:
+        self.energy, self.options = energy, options
+        self.problem = energy.problem
+        self.lifted = formulation == "lifted"
+        self.may_lift = formulation == "auto" and _deep(self.problem)
+        self.engine = "Kronecker L-BFGS" if _many(self.problem) else "trust region"
+
+    def minimize(self, start: EnergyPoint, watcher: Watcher) -> Minimum:
+        """Run one engine after the other until the gradient vanishes; each goes on from the best point so far."""
+        if not np.isfinite(start.gradient).all():
+            return Minimum(start, "not finite")
+        metric = _kronecker(self.problem) if _many(self.problem) and not self.lifted else None
+        found = Minimum(start, "iteration limit") if self.lifted else self._lbfgs(start, metric, watcher)
+        if found.status in ENDED or (found.status == "iteration limit" and self._left(found) <= 0):
+            return found
+        if self.lifted or (self.may_lift and found.status == "iteration limit"):
+            found = self._lift(start, found, watcher)
+            if found.status in ENDED:
+                return found
+        newton = TrustRegion(
+            self.energy,
+            self.options.tol,
+            max_iterations=self._left(found),
+            precondition=None if metric is None else metric(found.point),
+            watch=watcher,
+        ).minimize(found.point)
+        newton.iterations += found.iterations
+        return newton
+
+    def _left(self, found: Minimum) -> int:
+        return self.options.max_iterations - found.iterations
+
+    def _lbfgs(self, start: EnergyPoint, metric: Any, watcher: Watcher) -> Minimum:
+        return Lbfgs(
+            self.energy,
+            self.options.tol,
+            metric=metric,
+            max_iterations=self.options.max_iterations,
+            watch=watcher,
+            enough=_slow(self.options.tol) if metric is None else None,
+        ).minimize(start)
+
+    def _lift(self, start: EnergyPoint, found: Minimum, watcher: Watcher) -> Minimum:
+        """Lift from the start; return where that ended, or what was found before if that is lower."""
+        self.engine = "lifted Riccati"
+        chain = Chain(self.problem, self.energy.scale)
+        solver = LiftedNewton(chain, self.options.tol, self._left(found), watch=watcher)
+        lifted = solver.minimize(chain.split(start.x))
+        end = self.energy(lifted.point.x)
+        iterations = found.iterations + lifted.iterations
+        usable = np.isfinite(end.value) and np.isfinite(end.gradient).all()
+        if not usable or (end.value > found.point.value and lifted.status != "converged"):
+            end = found.point  # type: ignore[assignment]
+        return Minimum(end, lifted.status, iterations, found.products)
+
+
+def _deep(problem: Problem) -> bool:
+    """Whether a problem is a chain that Riccati elimination is made for: deep, small states, small modules."""
+    if not Chain.fits(problem) or len(problem.network.placed) < DEEP:
+        return False
+    widest = max(place.size for place in problem.network.placed)
+    return problem.samples * widest <= BATCH and max(group.size for group in problem.groups) <= OWN
+
+
+ENDED = ("unbounded", "interrupted", "time limit", "stopped")  # what is not left to another engine
 
 
 def _slow(tol: float) -> Callable[[int, Point], bool]:
@@ -218,7 +278,7 @@ def _solution(
         message=_message(status, norm, scale, minimum, watcher, lowest, problem),
         stats={
             "solver": "newton",
-            "formulation": "condensed",
+            "formulation": "lifted" if engine == "lifted Riccati" else "condensed",
             "engine": engine,
             "iterations": minimum.iterations,
             "products": minimum.products,

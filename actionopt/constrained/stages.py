@@ -105,49 +105,20 @@ class Chain:
         self, weights: Sequence[np.ndarray], states: Sequence[np.ndarray], multipliers: Sequence[np.ndarray]
     ) -> tuple[list[Stage], np.ndarray]:
         """Return Jacobians and the Hessian of the Lagrangian, stage by stage, and the Hessian in the last state."""
-        bends = self._loss_hessians(states)
+        ends = self._loss_hessians(states)
         found: list[Stage | None] = [None] * self.depth
         for kind, w, z in self._stacks(weights, states):
-            module, count = kind.module, len(kind.stages)
-            n, d = module.weight_size, module.in_size
-            # weights and samples as leading axes: nothing is summed over samples
-            w1, z1 = w[:, None, :], z[:, :, None, :]
-            lam = np.stack([multipliers[index] for index in kind.stages])[:, :, None, :]
-            dz, dw = np.eye(d).reshape(d, 1, 1, 1, d), np.eye(n).reshape(n, 1, 1, n)
-            a = module.jvp(NUMPY, w1, z1, None, dz + 0.0 * z1)[1]
-            b = module.jvp(NUMPY, w1, z1, dw + 0.0 * w1, None)[1]
-            e = module.out_size
-            a = np.broadcast_to(a, (d, count, self.samples, 1, e))[..., 0, :]
-            b = np.broadcast_to(b, (n, count, self.samples, 1, e))[..., 0, :]
-            bend = self._bends(module, w1, z1, lam)
-            bent_by_z = bend(np.zeros((d, 1, 1, n)), dz + 0.0 * z1)
-            zw, zz = (np.broadcast_to(x, (d, count, self.samples, *x.shape[3:])) for x in bent_by_z)
-            ww = bend(dw, np.zeros((n, 1, 1, 1, d)))[0] if n else np.zeros((0, count, self.samples, 0))
-            ww = np.broadcast_to(ww, (n, count, self.samples, n)).sum(axis=2)
+            lam = np.stack([multipliers[index] for index in kind.stages])
+            a, b = _jacobians(kind.module, w, z)
+            zz, zw = _in_states(kind.module, w, z, lam)
+            ww = _in_weights(kind.module, w, z, lam)
             for place, index in enumerate(kind.stages):
-                bent = zz[:, place, :, 0, :].transpose(1, 2, 0)
-                if index and index in bends:
-                    bent = bent + bends[index]
-                found[index] = Stage(
-                    a=a[:, place].transpose(1, 2, 0),
-                    b=b[:, place].transpose(1, 2, 0),
-                    zz=bent,
-                    zw=zw[:, place].transpose(1, 0, 2),
-                    ww=ww[:, place] + self.decay * np.eye(n),
-                )
-        last = bends.get(self.depth)
+                bent = zz[place] + ends[index] if index and index in ends else zz[place]
+                decay = self.decay * np.eye(ww.shape[-1])
+                found[index] = Stage(a[place], b[place], bent, zw[place], ww[place] + decay)
+        last = ends.get(self.depth)
         size = states[-1].shape[-1]
         return found, np.zeros((self.samples, size, size)) if last is None else last  # type: ignore[return-value]
-
-    def _bends(self, module: Module, w: np.ndarray, z: np.ndarray, lam: np.ndarray) -> LinearProgram:
-        """Record what `dw, dz` do to `lam^T df/dw` and `lam^T df/dz`."""
-        dw, dz = RECORD.variable(w.shape[-1:]), RECORD.variable(z.shape[-2:])
-        wd, zd = DUALS.dual(w, dw), DUALS.dual(z, dz)
-        pulled = module.vjp(DUALS, wd, zd, module.forward(DUALS, wd, zd), DUALS.dual(lam, None))
-        tangents = [DUALS.parts(x)[1] for x in pulled]
-        return LinearProgram(
-            [dw, dz], [own * 0.0 if t is None else t for own, t in zip((dw, dz), tangents, strict=True)]
-        )
 
     def _loss_hessians(self, states: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
         """Return the Hessians of the costs, `(B, d, d)`, by node."""
@@ -181,3 +152,44 @@ def _kinds(modules: Sequence[Module]) -> list[Kind]:
         else:
             found.append((module, [index]))
     return [Kind(module, tuple(stages)) for module, stages in found]
+
+
+def _jacobians(module: Module, w: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return `A (P, B, e, d)` and `B (P, B, e, n)` at weights `(P, n)` and inputs `(P, B, d)`: one vjp an output."""
+    w1, z1 = w[:, None, :], z[:, :, None, :]  # samples as a leading axis: nothing is summed over them
+    rows = np.eye(module.out_size)[:, None, None, None, :]
+    out = module.forward(NUMPY, w1, z1)
+    to_weights, to_inputs = module.vjp(NUMPY, w1, z1, out, rows + 0.0 * out)
+    shape = (module.out_size, *z.shape[:-1])
+    a = np.broadcast_to(to_inputs, (*shape, 1, module.in_size))[..., 0, :]
+    b = np.broadcast_to(to_weights, (*shape, module.weight_size))
+    return np.moveaxis(a, 0, -2), np.moveaxis(b, 0, -2)
+
+
+def _in_states(module: Module, w: np.ndarray, z: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the derivatives of `A^T lam` and `B^T lam` in the inputs: `(P, B, d, d)` and `(P, B, d, n)`."""
+    d, n = module.in_size, module.weight_size
+    z1 = z[:, :, None, :]
+    program = _change(module, w[:, None, :], z1, lam[:, :, None, :])
+    own, onward = program(np.zeros((d, 1, 1, n)), np.eye(d)[:, None, None, None, :] + 0.0 * z1)
+    zz = np.broadcast_to(onward, (d, *z.shape[:-1], 1, d))[..., 0, :]
+    zw = np.broadcast_to(own, (d, *z.shape[:-1], n))
+    return np.moveaxis(zz, 0, -2), np.moveaxis(zw, 0, -2)
+
+
+def _in_weights(module: Module, w: np.ndarray, z: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    """Return the derivative of `sum_b B_b^T lam_b` in the weights, `(P, n, n)`."""
+    n = module.weight_size
+    if not n:
+        return np.zeros((len(w), 0, 0))
+    own = _change(module, w, z, lam)(np.eye(n)[:, None, :] + 0.0 * w, 0.0 * z)[0]
+    return np.moveaxis(np.broadcast_to(own, (n, len(w), n)), 0, -2)
+
+
+def _change(module: Module, w: np.ndarray, z: np.ndarray, lam: np.ndarray) -> LinearProgram:
+    """Record what tangents of weights and inputs do to what `vjp` gives for the adjoint lam."""
+    dw, dz = RECORD.variable(w.shape[-1:]), RECORD.variable(z.shape[-2:])
+    wd, zd = DUALS.dual(w, dw), DUALS.dual(z, dz)
+    pulled = module.vjp(DUALS, wd, zd, module.forward(DUALS, wd, zd), DUALS.dual(lam, None))
+    tangents = [DUALS.parts(x)[1] for x in pulled]
+    return LinearProgram([dw, dz], [own * 0.0 if t is None else t for own, t in zip((dw, dz), tangents, strict=True)])

@@ -41,7 +41,9 @@ class Program(Protocol):
     def energy(self, weights: Arrays, states: Arrays) -> float: ...
     def slopes(self, states: Arrays) -> list[np.ndarray]: ...
     def weight_slopes(self, weights: Arrays) -> list[np.ndarray]: ...
-    def pull(self, weights: Arrays, states: Arrays, multipliers: Arrays) -> tuple[list[np.ndarray], list[np.ndarray]]: ...
+    def pull(
+        self, weights: Arrays, states: Arrays, multipliers: Arrays
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]: ...
     def stages(self, weights: Arrays, states: Arrays, multipliers: Arrays) -> tuple[list[Stage], np.ndarray]: ...
 
 
@@ -62,9 +64,11 @@ class Bounds:
         """Move weights off the bounds: by 1 % of their size, and of the distance between them."""
         moved = []
         for w, low, high in zip(weights, self.low, self.high, strict=True):
-            gap = np.where(np.isfinite(high - low), high - low, np.inf)
-            left = low + np.minimum(1e-2 * np.maximum(1.0, abs(low)), 1e-2 * gap)
-            right = high - np.minimum(1e-2 * np.maximum(1.0, abs(high)), 1e-2 * gap)
+            sizes = [np.where(np.isfinite(side), np.maximum(1.0, abs(side)), 1.0) for side in (low, high)]
+            left, right = (
+                low + 1e-2 * np.minimum(sizes[0], high - low),
+                high - 1e-2 * np.minimum(sizes[1], high - low),
+            )
             moved.append(np.clip(w, left, right))
         return moved
 
@@ -144,7 +148,10 @@ class Bounds:
 
 @dataclass
 class LiftedPoint:
-    """Weights, states and multipliers, with the objective and what the constraints are violated by."""
+    """Weights, states and multipliers, with the objective and what the constraints are violated by.
+
+    `gradient` is that of the Lagrangian in the weights, once the solver has looked at the point.
+    """
 
     weights: list[np.ndarray]
     states: list[np.ndarray]
@@ -224,11 +231,12 @@ class LiftedNewton:
     def _run(self, result: LiftedResult) -> None:
         while True:
             point = result.point
+            error = self._error(point, 0.0)
             stop = self.watch(result.iterations, point) if self.watch else None
             if stop is not None:
                 result.status = stop
                 return
-            if self._error(point, 0.0) <= self.tol:
+            if error <= self.tol:
                 result.status = "converged"
                 return
             if result.iterations >= self.max_iterations:
@@ -254,7 +262,8 @@ class LiftedNewton:
         """Return the largest residual of the first-order conditions with the barrier's parameter mu."""
         to_weights, to_states = self.program.pull(point.weights, point.states, point.multipliers)
         own, bound = self.program.weight_slopes(point.weights), self.bounds.pull()  # type: ignore[union-attr]
-        worst = max((largest(g + r + n) for g, r, n in zip(to_weights, own, bound, strict=True)), default=0.0)
+        point.gradient = np.concatenate([g + r + n for g, r, n in zip(to_weights, own, bound, strict=True)])
+        worst = largest(point.gradient)
         slopes = self.program.slopes(point.states)
         for a, lam in enumerate(point.multipliers):
             onward = to_states[a + 1] if a + 1 < len(to_states) else 0.0
@@ -268,9 +277,7 @@ class LiftedNewton:
         stages, end = self.program.stages(point.weights, point.states, point.multipliers)
         if self.mu:
             diagonals = self.bounds.diagonals(point.weights)  # type: ignore[union-attr]
-            stages = [
-                Stage(s.a, s.b, s.zz, s.zw, s.ww + np.diag(d)) for s, d in zip(stages, diagonals, strict=True)
-            ]
+            stages = [Stage(s.a, s.b, s.zz, s.zw, s.ww + np.diag(d)) for s, d in zip(stages, diagonals, strict=True)]
         # below the last shift first: where one was needed the next Hessian is hardly ever convex without
         shift = self.shift / 2.0 if self.shift > LEAST_SHIFT else 0.0
         while shift <= MOST_SHIFT:
@@ -346,16 +353,12 @@ class LiftedNewton:
     def _trial(self, point: LiftedPoint, step: Step, share: float) -> LiftedPoint:
         weights = [w + share * s for w, s in zip(point.weights, step.weights, strict=True)]
         states = [z + share * s for z, s in zip(point.states, step.states, strict=True)]
-        multipliers = [
-            lam + share * (new - lam) for lam, new in zip(point.multipliers, step.multipliers, strict=True)
-        ]
+        multipliers = [lam + share * (new - lam) for lam, new in zip(point.multipliers, step.multipliers, strict=True)]
         return self._at(weights, states, multipliers)
 
     def _at(self, weights: list[np.ndarray], states: list[np.ndarray], multipliers: list[np.ndarray]) -> LiftedPoint:
         gaps = [f - z for f, z in zip(self.program.outputs(weights, states), states, strict=True)]
-        return LiftedPoint(
-            weights, states, multipliers, self.program.energy(weights, states), gaps, np.zeros(0)
-        )
+        return LiftedPoint(weights, states, multipliers, self.program.energy(weights, states), gaps, np.zeros(0))
 
     def _simulated(self, weights: list[np.ndarray]) -> LiftedPoint:
         """Return the feasible point of these weights, with its adjoints for multipliers."""

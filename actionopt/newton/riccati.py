@@ -13,8 +13,8 @@ the solution is `w = -(Lam^-1 G z + k)` from the front, and the multipliers of t
 z_a = 0`, are `lam_a = P_a z_a + p_a`. The Cholesky factors of all Lam exist exactly if the reduced Hessian is positive
 definite. Cost O(L (Bd)^2 (n + d)).
 
-Source: J. Rawlings, D. Mayne and M. Diehl, Model Predictive Control, 2nd ed. (2017), section 8.8; the common controls of
-a batch are ours.
+Source: J. Rawlings, D. Mayne and M. Diehl, Model Predictive Control, 2nd ed. (2017), section 8.8; the common controls
+of a batch are ours.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ class Riccati:
         for index in reversed(range(len(stages))):
             self._eliminate(stages[index], shift, first=index == 0)
         for held in (self.costs, self.factors, self.gains):
-            held.reverse()  # type: ignore[attr-defined]
+            held.reverse()
 
     def _eliminate(self, stage: Stage, shift: float, first: bool) -> None:
         cost = self.costs[-1]
         n = stage.ww.shape[0]
-        b = stage.b.reshape(-1, n)
+        b = stage.b.reshape(len(cost), n)
         pb = cost @ b
         lam = stage.ww + b.T @ pb
         lam.flat[:: n + 1] += shift
@@ -99,7 +99,7 @@ class Riccati:
         if first:
             self.gains.append(np.zeros((n, 0)))
             return
-        gain = stage.zw.reshape(-1, n).T + _columns(pb.T, stage.a)
+        gain = stage.zw.reshape(stage.zw.shape[0] * stage.zw.shape[1], n).T + _columns(pb.T, stage.a)
         self.gains.append(gain)
         through = _columns(_columns(cost, stage.a).T, stage.a)
         before = through + _diagonal(stage.zz, shift)
@@ -115,7 +115,7 @@ class Riccati:
             stage = self.stages[index]
             onward = self.costs[self._cost(index + 1)] @ c[index].ravel() + slope
             per_sample = onward.reshape(stage.a.shape[0], -1, 1)
-            k = r[index] + (stage.b.reshape(len(onward), -1).T @ onward)
+            k = r[index] + (stage.b.reshape(len(onward), stage.ww.shape[0]).T @ onward)
             if self.factors[index] is not None:
                 k = dpotrs(self.factors[index], k)[0]
             affine.append(k)

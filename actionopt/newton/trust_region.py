@@ -82,6 +82,10 @@ class TrustRegion:
             if radius is None:
                 radius = path.first_radius()
             accepted, radius = self._step(point, path, radius)
+            if accepted is None:  # where stiff directions are at rest and flat ones are not, a longer path may tell
+                path = self._path(point, None, norm, 0.0)
+                result.products += path.products
+                accepted, radius = self._step(point, path, path.first_radius())
             if accepted is None:
                 result.status = "stalled"
                 return
@@ -89,8 +93,11 @@ class TrustRegion:
             result.iterations += 1
 
     def _path(self, point: Point, radius: float | None, norm: float, norm0: float) -> KrylovPath:
-        """Follow conjugate gradients about as far as Newton's method can use (Eisenstat and Walker 1996)."""
-        forcing = min(0.1, np.sqrt(norm / norm0)) * norm
+        """Follow conjugate gradients about as far as Newton's method can use (Eisenstat and Walker 1996).
+
+        `norm0` is the largest gradient so far; with 0 the path goes on to the tolerance.
+        """
+        forcing = min(0.1, np.sqrt(norm / norm0)) * norm if norm0 else 0.0
         return krylov_path(
             point.gradient,
             point.product,
@@ -108,7 +115,12 @@ class TrustRegion:
             finite = bool(np.isfinite(trial.value)) and bool(np.isfinite(trial.gradient).all())
             if finite and step.decrease <= noise:
                 # the value cannot tell the two apart: the gradient decides
-                return (trial if largest(trial.gradient) < largest(point.gradient) else None), radius
+                if largest(trial.gradient) < largest(point.gradient):
+                    return trial, radius
+                if step.length <= _ROUNDING * float(np.linalg.norm(point.x)):
+                    break
+                radius = 0.25 * step.length
+                continue
             ratio = (point.value - trial.value + noise) / (step.decrease + noise) if finite else -1.0
             radius = _next_radius(radius, ratio, step)
             if ratio > 1e-4:

@@ -172,7 +172,7 @@ def test_kinks_keep_the_best_point() -> None:
     solution = train(problem, w0, throw=False)
     assert solution.energy < 0.7 * problem.energy(w0)
     if not solution.success:
-        assert "kink" in solution.message
+        assert "kink" in solution.message or solution.status == "iteration limit"
 
 
 def test_callback_history_and_stop() -> None:
