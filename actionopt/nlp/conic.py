@@ -13,7 +13,8 @@ import casadi as ca
 import numpy as np
 
 from actionopt.errors import unknown_name
-from actionopt.nlp.plugins import explained, merged, silenced
+from actionopt.nlp.plugins import explained, merged
+from actionopt.nlp.silence import silenced
 from actionopt.nlp.solver import NlpSolution
 from actionopt.nlp.verdict import ADVICE, Bounds, Residuals, largest
 

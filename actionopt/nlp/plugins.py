@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
@@ -96,13 +95,6 @@ def asks_for_output(options: Mapping[str, Any]) -> bool:
         asks_for_output(value) if isinstance(value, Mapping) else key.startswith(("print", "verbose")) and bool(value)
         for key, value in options.items()
     )
-
-
-@contextlib.contextmanager
-def silenced(quiet: bool) -> Iterator[None]:
-    """Keep what plugins print in spite of their options from standard output."""
-    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
-        yield
 
 
 @contextlib.contextmanager

@@ -31,9 +31,9 @@ from actionopt.nlp.plugins import (
     default_options,
     explained,
     merged,
-    silenced,
 )
 from actionopt.nlp.scale import StartScale, checked_scale
+from actionopt.nlp.silence import silenced
 from actionopt.nlp.verdict import ADVICE, Bounds, Course, Residuals, judge, largest
 
 
