@@ -12,6 +12,7 @@ from actionopt.errors import InputError, unknown_name
 from actionopt.modules.base import Module, no_weights
 from actionopt.ops import Ops
 from actionopt.ops.base import Array
+from actionopt.ops.dual import DERIVATIVES
 
 
 class Elementwise(NamedTuple):
@@ -30,13 +31,18 @@ class Elementwise(NamedTuple):
         return (activation, (name,)) if name else (Elementwise, tuple(self))
 
 
+def _of_ops(name: str, *, from_output: bool = False) -> Elementwise:
+    """Return a function of `ops` with the derivative that duals know."""
+    return Elementwise(lambda ops, x: getattr(ops, name)(x), DERIVATIVES[name], from_output)
+
+
 ACTIVATIONS: dict[str, Elementwise] = {
-    "tanh": Elementwise(lambda ops, x: ops.tanh(x), lambda ops, x, y: 1.0 - y * y, from_output=True),
-    "sigmoid": Elementwise(lambda ops, x: ops.sigmoid(x), lambda ops, x, y: y * (1.0 - y), from_output=True),
-    "relu": Elementwise(lambda ops, x: ops.relu(x), lambda ops, x, y: ops.step(y), from_output=True),
-    "softplus": Elementwise(lambda ops, x: ops.softplus(x), lambda ops, x, y: ops.sigmoid(x)),
-    "sin": Elementwise(lambda ops, x: ops.sin(x), lambda ops, x, y: ops.cos(x)),
-    "exp": Elementwise(lambda ops, x: ops.exp(x), lambda ops, x, y: y, from_output=True),
+    "tanh": _of_ops("tanh", from_output=True),
+    "sigmoid": _of_ops("sigmoid", from_output=True),
+    "relu": _of_ops("relu", from_output=True),
+    "softplus": _of_ops("softplus"),
+    "sin": _of_ops("sin"),
+    "exp": _of_ops("exp", from_output=True),
     "square": Elementwise(lambda ops, x: x * x, lambda ops, x, y: 2.0 * x),
     "silu": Elementwise(
         lambda ops, x: x * ops.sigmoid(x),

@@ -132,7 +132,7 @@ class DualOps(Ops):
         self.inner = inner
         self.level = inner.level + 1
         for name in ELEMENTWISE:
-            setattr(self, name, self._elementwise(getattr(inner, name), _DERIVATIVES[name]))
+            setattr(self, name, self._elementwise(getattr(inner, name), DERIVATIVES[name]))
 
     def dual(self, value: Array, tangent: Array | None) -> Dual:
         """Return `value + eps * tangent` at this level."""
@@ -270,7 +270,7 @@ def duals_over(inner: Ops) -> DualOps:
 
 
 # derivative(ops, x, f(x)) of every elementwise function, from the value where that is cheaper
-_DERIVATIVES: dict[str, Callable[..., Any]] = {
+DERIVATIVES: dict[str, Callable[..., Any]] = {
     "exp": lambda ops, x, y: y,
     "log": lambda ops, x, y: x**-1.0,
     "log1p": lambda ops, x, y: (1.0 + x) ** -1.0,
@@ -283,7 +283,7 @@ _DERIVATIVES: dict[str, Callable[..., Any]] = {
     "cosh": lambda ops, x, y: ops.sinh(x),
     "arctan": lambda ops, x, y: (1.0 + x * x) ** -1.0,
     "abs": lambda ops, x, y: ops.step(x) - ops.step(-x),
-    "relu": lambda ops, x, y: ops.step(x),
+    "relu": lambda ops, x, y: ops.step(y),
     "step": lambda ops, x, y: 0.0 * x,
     "sigmoid": lambda ops, x, y: y * (1.0 - y),
     "softplus": lambda ops, x, y: ops.sigmoid(x),
