@@ -195,6 +195,13 @@ class Problem(Rebuilt):
         sizes = f"{len(self.modules)} modules, {self.size} weights, {self.samples} samples"
         return f"Problem({self.name!r}: {sizes}, {losses})"
 
+    has_energy = True
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the widest array of an evaluation at one point holds."""
+        return self.samples * max(place.size for place in self.nodes)
+
     @property
     def nodes(self) -> tuple[Place, ...]:
         """The nodes in topological order, those that hold data first."""

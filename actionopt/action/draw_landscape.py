@@ -10,6 +10,7 @@ import numpy as np
 
 from actionopt import figures
 from actionopt.action.lagrangian import Drift, Lagrangian
+from actionopt.action.system import System
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError
 from actionopt.ops import NUMPY
@@ -132,7 +133,7 @@ def _draw_plane(
     marks = {name: plane.project(point) for name, point in places.items()}
     x, y = _window(np.concatenate([*paths, *(m[None] for m in marks.values())]), resolution)
     grid = plane.lift(np.stack(np.meshgrid(x, y), axis=-1))
-    if _has_energy(what):
+    if what.has_energy:
         energy = _energy(what, grid)
         along = np.concatenate([t.energy for t in trajectories if t.energy is not None])
         drawn = ax.contourf(x, y, energy, levels=_levels(energy, along), cmap=figures.CMAP, extend="both")
@@ -163,7 +164,7 @@ def _draw_curve(
     low, high = everything.min(), everything.max()
     margin = MARGIN * max(high - low, 1e-3)
     x = np.linspace(low - margin, high + margin, 4 * resolution)
-    if not _has_energy(what):
+    if not what.has_energy:
         for trajectory, name in zip(trajectories, names, strict=True):
             ax.plot(trajectory.times, trajectory.weights[:, 0], label=name)
         ax.set(xlabel="time", ylabel="$w_1$")
@@ -180,21 +181,15 @@ def _draw_curve(
     _name_points(ax, marks, np.stack([x, energy], axis=-1))
 
 
-def _energy(what: Problem | Lagrangian, w: np.ndarray) -> np.ndarray:
+def _energy(what: System, w: np.ndarray) -> np.ndarray:
     """Energies `(...)` of weights `(..., n)`, a batch at a time; NaN where they are not finite."""
     flat = w.reshape(-1, what.size)
-    width = max(place.size for place in what.nodes) * what.samples if isinstance(what, Problem) else what.size
-    batch = max(1, int(BATCH_NUMBERS / width))
+    batch = max(1, int(BATCH_NUMBERS / what.numbers))
     energies = np.empty(len(flat))
     with np.errstate(all="ignore"):
         for i in range(0, len(flat), batch):
-            rows = flat[i : i + batch]
-            energies[i : i + batch] = what.energy(rows) if isinstance(what, Problem) else what.energy(NUMPY, rows)
+            energies[i : i + batch] = what.energy(flat[i : i + batch])
     return np.where(np.isfinite(energies), energies, np.nan).reshape(w.shape[:-1])
-
-
-def _has_energy(what: Problem | Lagrangian) -> bool:
-    return isinstance(what, Problem) or what.potential is not None
 
 
 def _window(xy: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from actionopt.action.formulas import stage_formula_of
 from actionopt.action.noise import Constant, make_form
 from actionopt.errors import InputError
-from actionopt.ops import Ops
+from actionopt.ops import NUMPY, Ops
 from actionopt.ops.base import Array
 from actionopt.origin import Rebuilt
 
@@ -80,12 +80,23 @@ class Lagrangian(Rebuilt):
         out = self.formula(ops, w, v, t)
         return ops.sum(out) if ops.rank(out) == ops.rank(w) else out
 
-    def energy(self, ops: Ops, w: Array) -> Array | None:
+    @property
+    def has_energy(self) -> bool:
+        """Whether there is a potential."""
+        return self.potential is not None
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers an evaluation at one point holds."""
+        return self.size
+
+    def energy(self, w: Any) -> np.ndarray | None:
         """Evaluate the potential at `w (..., n)`: `(...)`; None where the system has none."""
         if self.potential is None:
             return None
-        out = self.potential(ops, w)
-        return ops.sum(out) if ops.rank(out) == ops.rank(w) else out
+        w = np.asarray(w, dtype=float)
+        out = self.potential(NUMPY, w)
+        return NUMPY.sum(out) if NUMPY.rank(out) == NUMPY.rank(w) else out
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.size}, name={self.name!r})"

@@ -15,10 +15,10 @@ from actionopt.action.newton.solve import make_density
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.solvers import make_solver
+from actionopt.action.system import System
 from actionopt.action.task import Limits, make_task
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import SolverError
-from actionopt.ops import NUMPY
 from actionopt.problem import Problem
 
 
@@ -138,7 +138,5 @@ def minimize_action(
     return trajectory
 
 
-def _energy(what: Problem | Lagrangian) -> Callable[[np.ndarray], Any] | None:
-    if isinstance(what, Problem):
-        return what.energy
-    return None if what.potential is None else lambda w: what.energy(NUMPY, w)
+def _energy(what: System) -> Callable[[np.ndarray], Any] | None:
+    return what.energy if what.has_energy else None

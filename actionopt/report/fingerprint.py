@@ -67,4 +67,4 @@ def _evaluated(what: Problem | Lagrangian) -> list[Any]:
 
 def _formulas(what: Lagrangian, w: np.ndarray, v: np.ndarray) -> tuple[Any, ...]:
     constraint = None if what.constraint is None else what.constraint(NUMPY, w, v)
-    return what.value(NUMPY, w, v), what.energy(NUMPY, w), constraint
+    return what.value(NUMPY, w, v), what.energy(w), constraint
