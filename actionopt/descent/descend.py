@@ -12,9 +12,9 @@ from actionopt.backprop import adjoints
 from actionopt.descent.options import Options
 from actionopt.descent.result import Descent
 from actionopt.errors import InputError, SolverError
-from actionopt.metric.layer_metric import LayerMetric
 from actionopt.metric.move import Move, move
 from actionopt.metric.sampling import sampled
+from actionopt.metric.step_metric import StepMetric
 from actionopt.ops import NUMPY
 from actionopt.problem import Problem, takes_problem
 
@@ -252,14 +252,7 @@ def _step(batch: Problem, state: Descent, index: int) -> Move | Failure:
     if signs is not None:
         batch = sampled(batch, int(options.rows), signs)
     try:
-        metric = LayerMetric(
-            batch,
-            state.last,
-            joint=options.metric == "joint",
-            solve=options.solve,
-            tol=options.tol,
-            with_slope=options.metric != "euclidean",
-        )
+        metric = StepMetric(batch, state.last, joint=options.metric == "joint", solve=options.solve, tol=options.tol)
         found = move(
             metric,
             options.step,

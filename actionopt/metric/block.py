@@ -147,6 +147,8 @@ def metric_blocks(
         Naming the module whose output is not finite, or what is wrong with the output metric.
     """
     root = np.sqrt(problem.mass)
+    if factors is not None:
+        root = root.astype(factors[0].dtype)  # rows keep the precision of what is pulled back
     found = zip(problem.groups, pulled_rows(problem, passed, check, together=joint, factors=factors), strict=True)
     blocks = [_scaled(Block(group.label, group.slice, root[group.slice], rows)) for group, rows in found if group.size]
     if joint and blocks:

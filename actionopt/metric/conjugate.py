@@ -42,7 +42,7 @@ class Factor:
 
     def solve(self, b: np.ndarray) -> np.ndarray:
         """Return `A^{-1} b`, b `(size,)`."""
-        return lapack.dpotrs(self.upper, b, lower=0)[0].reshape(b.shape)
+        return lapack.dpotrs(self.upper, b, lower=0)[0].reshape(b.shape).astype(b.dtype, copy=False)
 
     @property
     def logdet(self) -> float:

@@ -6,12 +6,37 @@ many iterations a factorisation is worth. `python -m benchmarks.metric_step --mo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
 from actionopt.metric.block import Block
 from actionopt.metric.parts import SummedRows, gram_prices
 from actionopt.metric.prices import CALL, ELEMENT, FACTOR_FLOP, FUSED, ITERATION, PRODUCT_FLOP, SOLVE, STREAM
 from actionopt.metric.rows import DenseRows, Rows, ScaledDenseRows
 
+REMEMBERED = 1000  # sizes of blocks
 
+Cost = TypeVar("Cost", bound=Callable[..., float])
+
+
+def remembered(cost: Cost) -> Cost:
+    """Compute a cost once for all blocks of the same sizes: in a run of mini-batches they are those of every step."""
+    known: dict[Any, float] = {}
+
+    @wraps(cost)
+    def look_up(block: Block, *arguments: Any) -> float:
+        key = (*(piece.sizes for piece in block.rows), *arguments)
+        if key not in known:
+            if len(known) >= REMEMBERED:
+                known.clear()
+            known[key] = cost(block, *arguments)
+        return known[key]
+
+    return cast(Cost, look_up)
+
+
+@remembered
 def factor_cost(block: Block, form: str) -> float:
     """Return the cost of forming and factorising the block's matrix, "primal" or "dual"."""
     size = block.size if form == "primal" else block.rank
@@ -24,6 +49,7 @@ def solve_cost(size: int) -> float:
     return SOLVE * size**2 + CALL / 4
 
 
+@remembered
 def iteration_cost(block: Block, form: str, preconditioned: bool) -> float:
     """Return the cost of one iteration of conjugate gradients, preconditioned by a factor or not."""
     size = block.size if form == "primal" else block.rank

@@ -14,11 +14,9 @@ from actionopt.backprop import ForwardPass, adjoints_of, forward_pass
 from actionopt.errors import InputError, unknown_name
 from actionopt.metric.block import Block, metric_blocks
 from actionopt.metric.output_factor import output_factor
-from actionopt.metric.recursion import check_finite
 from actionopt.metric.report import MetricReport, ReportRow
 from actionopt.metric.rows import to_rows
 from actionopt.metric.solver import SOLVERS, BlockSolver, Held
-from actionopt.metric.source import Source
 from actionopt.ops import NUMPY, duals_over
 from actionopt.problem import Problem, check_problem
 
@@ -52,8 +50,6 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         The metric at a nearby point, whose factorisations precondition the solves here until they wear out. Solutions
         keep to `tol`. Of other data than the problem's nothing is taken over: their factorisations would cost more
         than they save.
-    with_slope : bool
-        Whether the slope of the loss is pulled back beside the metric's rows, for `solve_gradient`.
 
     Attributes
     ----------
@@ -86,7 +82,6 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
     blocks: tuple[Block, ...]
     solvers: tuple[BlockSolver, ...]
     _passed: ForwardPass
-    _whole: list[Block] | None
 
     def __init__(
         self,
@@ -97,23 +92,16 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         solve: str = "auto",
         tol: float = 1e-10,
         after: LayerMetric | None = None,
-        with_slope: bool = False,
     ) -> None:
         check_problem("LayerMetric", problem)
         super().__init__(np.dtype(float), (problem.size, problem.size))
-        if solve not in SOLVERS:
-            raise unknown_name("solve", solve, SOLVERS)
-        if not isinstance(tol, numbers.Real) or not 0.0 < tol < 1.0:
-            raise InputError(f"tol must be a number between 0 and 1, got {tol!r}")
+        check_options(solve, tol)
         self.problem = problem
         self.w = problem.check_point(w).copy()
         self.joint = bool(joint)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named below
             self._passed = forward_pass(problem, self.w)
-            factors = factors_with_slope(problem, self._passed) if with_slope else None
-            blocks = metric_blocks(problem, self._passed, joint=self.joint, factors=factors)
-        self._whole = None if factors is None else blocks
-        self.blocks = tuple(blocks if factors is None else [block.part(slice(-1)) for block in blocks])
+            self.blocks = tuple(metric_blocks(problem, self._passed, joint=self.joint))
         held = {} if after is None else _held(problem, after)
         self.solvers = tuple(
             BlockSolver(block, solve, float(tol), held.get(block.label)) for block in self.blocks if block.rank
@@ -139,7 +127,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         return x
 
     def solve_gradient(self, v: np.ndarray | None = None) -> Direction:
-        """Return `x = G^{-1} (g + D v)` and what a step along x does, by products over samples where those suffice.
+        """Return `x = G^{-1} (g + D v)` and what a step along x does.
 
         Parameters
         ----------
@@ -151,23 +139,9 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
         InputError, SolverError
             As `gradient` and `solve`.
         """
-        mass, decay = self.problem.mass, self.problem.weight_decay
-        if self._whole is None:
-            g = self.gradient
-            x = self.solve(g if v is None else g + mass * v)
-            return Direction(x, float(g @ x), self.change(x))
-        more = v if not decay else decay * self.w / mass + (0.0 if v is None else v)
-        x = np.zeros(len(mass)) if more is None else more.copy()
-        fall, moved = 0.0, np.zeros(())
-        for solver, whole in zip(self.solvers, self._whole, strict=True):
-            cut, root = solver.block.weights, solver.block.root
-            along = solver.solve_along(Source(whole, solver.block, None if more is None else root * more[cut]))
-            x[cut] = along.x
-            fall, moved = fall + along.fall, moved + along.moved
-        fall += decay * float(self.w @ x)
-        if not (np.isfinite(fall) and np.isfinite(x).all()):
-            raise InputError("the gradient is not finite at these weights; take a smaller step or a larger mass")
-        return Direction(x, fall, float(np.vdot(moved, moved)))
+        g = self.gradient
+        x = self.solve(g if v is None else g + self.problem.mass * v)
+        return Direction(x, float(g @ x), self.change(x))
 
     @cached_property
     def gradient(self) -> np.ndarray:
@@ -321,17 +295,12 @@ def _held(problem: Problem, after: LayerMetric) -> dict[str, Held]:
     return {solver.block.label: solver.leave() for solver in after.solvers}
 
 
-def factors_with_slope(problem: Problem, passed: ForwardPass) -> list[np.ndarray] | None:
-    """Return the output metric's factor and, as its last row, the slope of the loss; None where there is no such row.
-
-    That is so for several costs and for a metric of the mass alone.
-    """
-    if len(problem.costs) != 1 or problem.output_metric is None or problem.costs[0].weight == 0.0:
-        return None
-    check_finite(problem, passed.states[len(problem.network.data) :])
-    ((node, slope),) = problem.network.slopes(NUMPY, passed.states).items()
-    factor = output_factor(problem, passed.states[node])
-    return [np.concatenate([factor, slope[None]])] if len(factor) else None
+def check_options(solve: Any, tol: Any) -> None:
+    """Raise InputError where there is no such solver, or the tolerance is out of range."""
+    if solve not in SOLVERS:
+        raise unknown_name("solve", solve, SOLVERS)
+    if not isinstance(tol, numbers.Real) or not 0.0 < float(tol) < 1.0:
+        raise InputError(f"tol must be a number between 0 and 1, got {tol!r}")
 
 
 def _vectors(values: Any, size: int) -> np.ndarray:

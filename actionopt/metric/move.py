@@ -20,6 +20,7 @@ import numpy as np
 from actionopt.errors import InputError
 from actionopt.losses import Logistic, SoftmaxCrossEntropy
 from actionopt.metric.layer_metric import Direction, LayerMetric
+from actionopt.metric.step_metric import StepMetric
 from actionopt.ops import NUMPY
 
 CLASSES = 0.3  # bound on the change of the outputs of a classifier, in nats
@@ -54,7 +55,7 @@ class Move:
 
 
 def move(
-    metric: LayerMetric,
+    metric: LayerMetric | StepMetric,
     step_size: float | str,
     *,
     momentum: float = 0.0,
@@ -67,7 +68,7 @@ def move(
 
     Parameters
     ----------
-    metric : LayerMetric
+    metric : LayerMetric or StepMetric
         Layerwise or joint, at the weights and on the samples of the step.
     step_size : float or "model"
         alpha, or that of the joint model.
@@ -101,7 +102,7 @@ def move(
     return Move(metric.w - alpha * x, x, alpha, slope, curvature, change)
 
 
-def _direction(metric: LayerMetric, v: np.ndarray | None, euclidean: bool) -> Direction:
+def _direction(metric: LayerMetric | StepMetric, v: np.ndarray | None, euclidean: bool) -> Direction:
     """Return `G^{-1} (g + D v)`, with the mass in place of G where Euclidean."""
     if not euclidean:
         return metric.solve_gradient(v)
@@ -120,7 +121,7 @@ def bounded(alpha: float, change: float, bound: float) -> float:
     return float(np.sqrt(bound / change)) if alpha * alpha * change > bound else alpha
 
 
-def trust_of(metric: LayerMetric) -> float:
+def trust_of(metric: LayerMetric | StepMetric) -> float:
     """Return the bound on the change of the outputs that a step takes by itself.
 
     A class that was confidently wrong asks for a change of 1/p: costs of classes bound `|J x|^2` by 0.3 times their

@@ -67,7 +67,7 @@ def pulled_rows(
     if factors is None:
         factor = output_factor if check else _factor_where_finite
         factors = [factor(problem, states[term.node], j) for j, term in enumerate(network.costs)]
-    root = np.sqrt(problem.samples)
+    root = float(np.sqrt(problem.samples))  # a number of Python leaves single precision as it is
     factors = [factor / root for factor in factors]
     stack = Stack(network, [factor.shape[-3] for factor in factors])
     if not stack.count(stack.all):

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,11 @@ class Rows(ABC):
     def push_pull(self, other: Rows, c: np.ndarray) -> np.ndarray:
         """Return `K L^T c (..., m, B)` for other rows L of the same weights and samples, `c` as many as those."""
         return self.push(other.pull(c))
+
+    @property
+    def sizes(self) -> tuple[Any, ...]:
+        """What the costs of all products depend on."""
+        return (type(self), *self.shape)
 
     @abstractmethod
     def part(self, which: slice) -> Rows:
@@ -193,6 +199,10 @@ class DenseRows(Rows):
             return self.push(self.pull(c))
         return self._to_rows(self.inputs_gram @ self._from_rows(c))
 
+    @property
+    def sizes(self) -> tuple[Any, ...]:
+        return (type(self), self.delta.shape, self.z.shape, self.offset is None)
+
     def part(self, which: slice) -> Rows:
         taken = type(self)(self.delta[..., which, :, :], self.z, self.offset)
         if self._by_samples:
@@ -295,6 +305,10 @@ class ScaledDenseRows(Rows):
 
     def spread(self, places: np.ndarray, count: int) -> Rows:
         return self.rows.spread(places, count).scaled(self.factor)
+
+    @property
+    def sizes(self) -> tuple[Any, ...]:
+        return (type(self), *self.rows.sizes)
 
     def part(self, which: slice) -> Rows:
         return self.rows.part(which).scaled(self.factor)

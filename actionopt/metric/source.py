@@ -52,7 +52,7 @@ class Source:
     def __init__(self, whole: Block, rows: Block, v: np.ndarray | None) -> None:
         self.whole, self.rows, self.v = whole, rows, v
         self.slope = whole.part(slice(rows.shape[0], None))
-        self.ones = np.full(self.slope.shape, 1.0 / np.sqrt(rows.shape[1]))
+        self.ones = np.full(self.slope.shape, rows.shape[1] ** -0.5, dtype=rows.root.dtype)
 
     @cached_property
     def gradient(self) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 from actionopt.backprop import forward_pass
 from actionopt.errors import InputError
 from actionopt.metric.kinds import kind_of
-from actionopt.metric.layer_metric import LayerMetric, finite_gradient
+from actionopt.metric.layer_metric import finite_gradient
 from actionopt.metric.move import check_step, move
+from actionopt.metric.step_metric import StepMetric
 from actionopt.problem import Problem, takes_problem
 
 
@@ -107,7 +108,7 @@ def step(
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named
             passed = forward_pass(problem, w)
         return w - float(step_size) * finite_gradient(problem, passed) / problem.mass
-    inverse = LayerMetric(problem, w, joint=kind.together, solve=solve, tol=tol, with_slope=kind.pulls_back)
+    inverse = StepMetric(problem, w, joint=kind.together, solve=solve, tol=tol)
     taken = move(
         inverse,
         step_size,

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 import actionopt as ao
+from actionopt.metric import step_metric
+from actionopt.metric.step_metric import StepMetric
 from tests.metric.test_parts import MODULES
 from tests.metric.twins import CASES, LOSSES, make_problem
 
 
 def agrees(problem: ao.Problem, rng: np.random.Generator, **options: Any) -> None:
     w, v = problem.initial_weights(2), 0.1 * rng.standard_normal(problem.size)
-    light = ao.LayerMetric(problem, w, with_slope=True, **options)
+    light = StepMetric(problem, w, **options)
     plain = ao.LayerMetric(problem, w, joint=options.get("joint", False))
     np.testing.assert_allclose(plain.gradient, problem.gradient(w), rtol=1e-12)
     for more in (None, v):
@@ -51,11 +53,10 @@ def test_a_loose_tolerance_is_kept(tol: float, rng: np.random.Generator) -> None
     problem = ao.Problem(modules, x, labels, ao.SoftmaxCrossEntropy(), mass=0.02)
     w = problem.initial_weights(0)
     exact = ao.LayerMetric(problem, w, solve="dual")
-    found = ao.LayerMetric(problem, w, tol=tol, solve="cg", with_slope=True)
+    found = StepMetric(problem, w, tol=tol, solve="cg")
     x = exact.solve(exact.gradient)
     error, root = found.solve_gradient().x - x, np.sqrt(problem.mass)
     assert np.linalg.norm(root * error) <= tol * np.linalg.norm(root * x)
-    assert all(solver.error <= tol and solver.name == "cg" for solver in found.solvers)
 
 
 def test_without_a_row_of_the_slope(rng: np.random.Generator) -> None:
@@ -77,3 +78,24 @@ def test_an_overflow_is_named(rng: np.random.Generator) -> None:
     problem = ao.Problem(ao.Dense(1, 1, "exp"), np.array([0.5, 2.0]), np.ones(2), ao.SquaredError())
     with pytest.raises(ao.InputError, match="its output is not finite at these weights"):
         ao.step(problem, np.array([500.0, 1.0]), "model")
+
+
+@pytest.mark.parametrize(("mass", "single"), [(0.3, True), (1e-3, True), (1e-6, False)])
+def test_single_precision_where_it_will_do(
+    mass: float, single: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tolerance is kept at every mass; where single precision cannot, the step is computed in double."""
+    modules = [ao.Dense(20, 30, "tanh"), ao.Dense(30, 6)]
+    x, labels = rng.standard_normal((40, 20)), rng.integers(0, 6, 40)
+    problem = ao.Problem(modules, x, labels, ao.SoftmaxCrossEntropy(), mass=mass)
+    w, v = problem.initial_weights(0), 0.01 * rng.standard_normal(problem.size)
+    exact = ao.LayerMetric(problem, w)
+    expected = exact.solve(exact.gradient + mass * v)
+    kinds: list[type] = []
+    blocks = StepMetric._blocks
+    monkeypatch.setattr(StepMetric, "_blocks", lambda self, dtype: (kinds.append(dtype), blocks(self, dtype))[1])
+    found = StepMetric(problem, w, tol=1e-2).solve_gradient(v)
+    assert np.linalg.norm(found.x - expected) <= 1e-2 * np.linalg.norm(expected)
+    assert found.change == pytest.approx(exact.change(expected), rel=0.05)
+    assert kinds == ([np.float32] if single else [np.float32, np.float64])
+    assert step_metric.SINGLE < 1e-2

@@ -193,7 +193,10 @@ class Layerwise(torch.optim.Optimizer):  # type: ignore[misc, unused-ignore]  # 
         for whole in blocks:
             block = whole.part(slice(-1))
             solver = BlockSolver(block, self.solve, self.tol)
-            along = solver.solve_along(Source(whole, block, block.root * v[block.weights]))
+            source = Source(whole, block, block.root * v[block.weights])
+            along = solver.solve_along(source)
+            if along is None:
+                along = solver.solve_explicitly(source)
             x[block.weights] = along.x
             fall, moved = fall + along.fall, moved + along.moved
         return x, fall, float(np.vdot(moved, moved))
