@@ -146,11 +146,6 @@ class Network:
         unshared = len(self.groups) == len(self.placed)
         return len(self.data) == 1 and links and unshared and [t.node for t in self.costs] == [len(self.placed)]
 
-    def check_chain(self, what: str) -> None:
-        """Raise InputError unless the network is a chain."""
-        if not self.is_chain:
-            raise InputError(f"{what} takes a list of modules so far, none of them twice, not a network of nodes")
-
     @cached_property
     def reach(self) -> tuple[frozenset[int], ...]:
         """For every node the costs that its state enters, by index."""

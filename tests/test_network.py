@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from tests.networks import NETWORKS, autoencoder, recurrent, tied, two_heads
+from tests.networks import NETWORKS, autoencoder, recurrent, two_heads
 from tests.systems import system
 
 STEP = 1e-30  # complex steps lose no digits, so that the step may be tiny
@@ -367,9 +367,21 @@ def test_chains_are_placed_part_by_part() -> None:
     assert len(ao.Problem([cost_on(whole)]).groups) == 1
 
 
-def test_what_takes_only_chains_says_so() -> None:
-    with pytest.raises(ao.InputError, match="takes a list of modules so far"):
-        ao.check_adjoints(tied())
+@pytest.mark.parametrize("name", NETWORKS)
+def test_multipliers_are_the_adjoints_of_every_node(name: str) -> None:
+    problem = NETWORKS[name]
+    check = ao.check_adjoints(problem, problem.initial_weights(1))
+    assert check.ok, check.message
+    assert check.relative_error < 1e-12
+    assert check.gradient_error < 1e-12
+    assert [row.name for row in check.modules] == list(problem.labels)
+
+
+def test_training_of_a_tied_autoencoder_leaves_out_the_least_variance() -> None:
+    problem = autoencoder(weight_decay=1e-3)
+    found = ao.train(problem, problem.initial_weights(1))
+    assert found.success
+    assert np.linalg.norm(problem.gradient(found.weights)) < 1e-7
 
 
 def test_lines_of_the_page() -> None:

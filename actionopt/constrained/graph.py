@@ -43,10 +43,10 @@ class SymbolicNetwork:
         made: dict[int, ca.Function] = {}
         same: dict[str, ca.Function] = {}
         for place in self.network.placed:
-            if place.group not in made:
+            if id(place.module) not in made:  # several modules may run on one group of weights
                 function = module_function(place.module)  # type: ignore[arg-type]
-                made[place.group] = same.setdefault(function.serialize(), function)  # type: ignore[index]
-        self.functions = tuple(made[place.group] for place in self.network.placed)  # type: ignore[index]
+                made[id(place.module)] = same.setdefault(function.serialize(), function)
+        self.functions = tuple(made[id(place.module)] for place in self.network.placed)
         self.losses = tuple(
             loss_function(term.loss, self.network.nodes[term.node].size, targets.shape[1])
             for term, targets in zip(self.network.costs, self.network.targets, strict=True)
