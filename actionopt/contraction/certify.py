@@ -43,6 +43,9 @@ class Certificate:
     uniform : ComposedRate
         Composed from the smallest rates and largest gains of all nodes: one rate in one scaled metric for all of them.
     metric : str
+    radius : float or None
+        Of the balls around the nodes on which all of it is proved: rates from below, gains and couplings from above.
+        None where they are the values at the nodes.
     """
 
     times: np.ndarray
@@ -54,6 +57,12 @@ class Certificate:
     whole: np.ndarray
     uniform: ComposedRate
     metric: str
+    radius: float | None = None
+
+    @property
+    def proved(self) -> bool:
+        """Whether the composed rates are proved on balls around the nodes."""
+        return self.radius is not None
 
     @property
     def ok(self) -> bool:
@@ -115,7 +124,9 @@ class Certificate:
 
 
 @takes_problem
-def certify(problem: Problem, trajectory: Trajectory | Any, *, metric: str = "layerwise") -> Certificate:
+def certify(
+    problem: Problem, trajectory: Trajectory | Any, *, metric: str = "layerwise", radius: float | None = None
+) -> Certificate:
     """Compare the contraction that composition promises with that of the whole system, node by node.
 
     Parameters
@@ -125,6 +136,9 @@ def certify(problem: Problem, trajectory: Trajectory | Any, *, metric: str = "la
         The nodes; `times` of plain weights are their numbers.
     metric : "layerwise" or "euclidean"
         In both each module has lengths of its own, which composition needs.
+    radius : float, optional
+        Prove rates and couplings on the balls `|w - node|_D <= radius` around the nodes, in the euclidean metric: the
+        composed rate is then a proved rate of the whole there. Values at the nodes alone where None.
 
     Returns
     -------
@@ -150,12 +164,37 @@ def certify(problem: Problem, trajectory: Trajectory | Any, *, metric: str = "la
     times = trajectory.times if moving else np.arange(len(nodes), dtype=float)
     weighted = [group for group in problem.groups if group.size]
     labels, slices = tuple(group.label for group in weighted), tuple(group.slice for group in weighted)
+    if radius is not None:
+        return _proved(problem, nodes, times, labels, slices, metric, radius)
     measured = [_measure(displacement(problem, w, metric), slices) for w in nodes]
     rates, gains, couplings, whole = (np.array(column) for column in zip(*measured, strict=True))
     ones = np.ones(len(slices))
     composed = np.array([rate_in_scaling(r, c, ones) for r, c in zip(rates, couplings, strict=True)])
     uniform = network_rate(rates.min(axis=0), gains.max(axis=0))
     return Certificate(times, labels, rates, gains, couplings, composed, whole, uniform, metric)
+
+
+def _proved(
+    problem: Problem,
+    nodes: np.ndarray,
+    times: np.ndarray,
+    labels: tuple[str, ...],
+    slices: tuple[slice, ...],
+    metric: str,
+    radius: float,
+) -> Certificate:
+    """Prove rates and couplings around every node."""
+    from actionopt.contraction.proof.composition import prove_composition
+
+    if metric != "euclidean" and problem.output_metric is not None:
+        raise InputError("a composition is proved in the metric of the mass: give metric='euclidean'")
+    if not (np.isfinite(radius) and radius > 0.0):
+        raise InputError(f"radius must be positive and finite, got {radius}")
+    found = [prove_composition(problem, w, float(radius), slices) for w in nodes]
+    rates, couplings = (np.array([getattr(one, name) for one in found]) for name in ("rates", "couplings"))
+    composed, whole = (np.array([getattr(one, name) for one in found]) for name in ("composed", "whole"))
+    uniform = network_rate(rates.min(axis=0), couplings.max(axis=0))
+    return Certificate(times, labels, rates, couplings, couplings, composed, whole, uniform, metric, float(radius))
 
 
 def _measure(local: Displacement, slices: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:

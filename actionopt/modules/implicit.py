@@ -11,11 +11,13 @@ import numpy as np
 from actionopt.errors import InputError
 from actionopt.modules.base import Module
 from actionopt.modules.composite import Composite, check_modules
-from actionopt.ops import CASADI, NUMPY, DualOps, LinearOps, Ops
+from actionopt.ops import CASADI, INTERVAL, NUMPY, DualOps, Interval, LinearOps, Ops
 from actionopt.ops.base import Array
+from actionopt.ops.rounded import as_interval, middle, point
 
 ITERATIONS = 100  # of Newton's method
 HALVINGS = 12  # of a step that does not lower the residual
+BOXES = 20  # tried around a fixed point, to enclose it
 
 
 class Implicit(Composite):
@@ -65,6 +67,8 @@ class Implicit(Composite):
             return self.forward(ops.inner, w, z)
         if isinstance(ops, DualOps):
             return self._on_duals(ops, w, z)
+        if ops is INTERVAL:
+            return self._by_krawczyk(as_interval(w), as_interval(z))
         return self._by_casadi(w, z) if ops is CASADI else self._by_newton(w, z)
 
     def _step(self, ops: Ops, w: Array, z: Array, x: Array) -> Array:
@@ -102,6 +106,34 @@ class Implicit(Composite):
                 move = np.where(open_[..., None], self._newton_step(w, x, z, residual), 0.0)
                 z, residual = self._moved(w, x, z, residual, move)
         return np.where(self._solved(z, residual)[..., None], z, np.nan)
+
+    def _by_krawczyk(self, w: Interval, x: Interval) -> Interval:
+        """Enclose the fixed points for all weights and inputs inside: a box that Krawczyk's operator maps into itself.
+
+        Each box holds one fixed point, and nothing is known where no such box was found.
+        """
+        start = self._by_newton(middle(w)[0], middle(x)[0])
+        size, about = self.out_size, point(start)
+        with np.errstate(all="ignore"):
+            centre = middle(self._matrix(w, x, about))[0]
+            sound = bool(np.isfinite(centre).all() and (np.linalg.matrix_rank(centre) == size).all())
+            inverse = point(np.linalg.inv(centre)) if sound else point(centre)
+            rest = INTERVAL.matmul(inverse, (about - self._step(INTERVAL, w, about, x))[..., None])
+            reach = 2.0 * rest.magnitude + self.tol
+            for _ in range(BOXES if sound else 0):
+                away = Interval(-reach, reach)
+                lost = np.eye(size) - INTERVAL.matmul(inverse, self._matrix(w, x, about + away[..., 0]))
+                moved = INTERVAL.matmul(lost, away) - rest
+                if (moved.magnitude < reach).all():
+                    return about + moved[..., 0]
+                reach = 1.1 * moved.magnitude + self.tol
+        everything = np.full(rest.shape[:-1], np.inf)
+        return Interval(-everything, everything)
+
+    def _matrix(self, w: Interval, x: Interval, z: Interval) -> Interval:
+        """Enclose `I - df/dz`, `(..., B, out_size, out_size)`."""
+        rows = INTERVAL.transpose_samples(self._transposed(INTERVAL, w, x, z), self.out_size)
+        return rows.map(lambda a: a.reshape(*a.shape[:-1], self.out_size, self.out_size))
 
     def _newton_step(self, w: np.ndarray, x: np.ndarray, z: np.ndarray, residual: np.ndarray) -> np.ndarray:
         """Return Newton's step, or one of the fixed-point iteration where the matrix is singular."""

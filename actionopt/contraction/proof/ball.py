@@ -33,6 +33,7 @@ MARGIN = 1e-3  # of the centre's rate, kept where a search asks for the largest 
 
 
 @takes_problem
+@takes_problem
 def prove_contraction(
     problem: Problem,
     centre: Any,
@@ -125,7 +126,7 @@ class Prover:
     def order(self) -> int:
         """The highest derivative of the energy that fits: 4, 3, or 2 where only the Gauss-Newton form is left."""
         n, samples = self.problem.size, self.problem.samples
-        return next((k for k in (4, 3) if n**k * samples <= NUMBERS // (4 if k == 4 else 1)), 2)
+        return next((k for k in (4, 3) if n**k * samples <= NUMBERS // 4), 2)
 
     @cached_property
     def affordable(self) -> bool:
@@ -141,7 +142,7 @@ class Prover:
 
     @cached_property
     def outputs_at_centre(self) -> list[Outputs]:
-        return outputs(self.problem, box_of(self.problem, self.centre, 0.0), 1)
+        return outputs(self.problem, box_of(self.problem, self.centre, 0.0), 2)
 
     @property
     def speed(self) -> float:
@@ -230,6 +231,8 @@ class Prover:
 
 def _on_ball(prover: Prover, radius: float, rate: float) -> ContractionProof:
     """Decide one ball."""
+    if not prover.affordable:
+        return _result(prover, "undecided", -np.inf, radius, _why(prover, -np.inf, radius))
     lower = prover.rate(radius)
     if _enough(lower, rate):
         message = f"the rate is above {lower:.6g} everywhere within {radius:.6g} of the centre"
@@ -243,6 +246,8 @@ def _on_ball(prover: Prover, radius: float, rate: float) -> ContractionProof:
 
 def _searched(prover: Prover, rate: float) -> ContractionProof:
     """Search the largest ball."""
+    if not prover.affordable:
+        return _result(prover, "undecided", -np.inf, 0.0, _why(prover, -np.inf, 0.0))
     upper = upper_rate(prover.problem, prover.centre, prover.metric)
     if upper < rate or (upper <= 0.0 and rate == 0.0):
         message = f"the rate is below {upper:.6g} at the centre, where {rate:.6g} was asked"
@@ -354,12 +359,12 @@ def _with_basin(prover: Prover, found: ContractionProof) -> ContractionProof:
 
 def _why(prover: Prover, lower: float, radius: float) -> str:
     """Say why nothing was decided, and what to try."""
+    if not prover.affordable:
+        return f"{prover.problem.size} weights and {prover.problem.samples} samples are too many to enclose derivatives"
     if prover.late:
         return "the time was up before anything was proved or refuted"
     if not prover.at_centre[2].finite:
         return "the energy or its derivatives overflow at the centre: nothing is known there"
-    if prover.order == 2 and not prover.affordable:
-        return f"{prover.problem.size} weights and {prover.problem.samples} samples are too many to enclose derivatives"
     where = f"within {radius:.6g} of the centre" if radius else "on any ball that was tried"
     least = f", only that it is above {lower:.6g}" if np.isfinite(lower) else ""
     return f"no rate was proved {where}{least}, and no counterexample found: try a smaller radius, or more boxes"

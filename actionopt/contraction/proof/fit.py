@@ -27,7 +27,7 @@ from actionopt.contraction.smooth import check_smooth
 from actionopt.errors import InputError
 from actionopt.ops.interval import INTERVAL, KinkError
 from actionopt.ops.rounded import UNIT, Interval
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 from actionopt.tables import html_table, text_table
 
 TRIES, GROWTH = 24, 1.4  # radii tried, each so many times the one before
@@ -90,6 +90,7 @@ class FitProof:
         return html_table(("", "value"), self._rows(), self.message)
 
 
+@takes_problem
 def prove_fit(problem: Problem, w: Any, radius: float = 0.0) -> FitProof:
     """Prove that the flow reaches energy 0 from every start within `radius` of `w`.
 

@@ -14,7 +14,7 @@ from actionopt.contraction.proof.outputs import outputs
 from actionopt.contraction.proof.samples import greatest_separation, slopes_over
 from actionopt.errors import InputError
 from actionopt.ops.rounded import UNIT, Interval, point
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 from actionopt.tables import html_table
 
 
@@ -55,6 +55,7 @@ class LipschitzBounds:
         return html_table(("constant", "at most"), rows, f"over the ball of radius {self.radius:.6g}")
 
 
+@takes_problem
 def bound_lipschitz(problem: Problem, centre: Any, radius: float, data: Any = None) -> LipschitzBounds:
     """Bound Lipschitz constants over the ball `|w - centre|_D <= radius` from above **[ours]**.
 

@@ -41,7 +41,7 @@ from actionopt.errors import InputError, unknown_name
 from actionopt.metric.batched import METRICS
 from actionopt.ops.interval import INTERVAL
 from actionopt.ops.rounded import UNIT, Interval, middle, point
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 from actionopt.tables import html_table, text_table
 
 QUANTITIES = ("loss", "weights", "limit")
@@ -120,6 +120,7 @@ class StabilityProof:
         return html_table(("", "value"), self._rows(), self.message)
 
 
+@takes_problem
 def prove_stability(
     problem: Problem,
     centre: Any,

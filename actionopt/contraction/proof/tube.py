@@ -20,7 +20,7 @@ from actionopt.contraction.smooth import check_smooth
 from actionopt.errors import InputError
 from actionopt.ops.interval import INTERVAL, KinkError
 from actionopt.ops.rounded import UNIT, point
-from actionopt.problem import Problem
+from actionopt.problem import Problem, takes_problem
 from actionopt.tables import html_table
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class TubeProof:
         return html_table(("tube", "value"), rows, self.message)
 
 
+@takes_problem
 def prove_basin(problem: Problem, trajectory: Trajectory | Any, radius: float, *, pieces: int = PIECES) -> TubeProof:
     """Prove that every flow within `radius` of a trajectory's start stays near it and converges.
 

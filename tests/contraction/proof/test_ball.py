@@ -274,3 +274,24 @@ def test_networks_with_shared_weights_and_several_costs() -> None:
         assert proof.proved
         rates = [ao.contraction_rate(problem, w, metric=metric) for w in in_ball(problem, centre, proof.radius, 40)]
         assert min(rates) >= proof.rate
+
+
+@pytest.mark.parametrize("kind", ["conv", "attention", "norm", "implicit", "each"])
+def test_modules_with_structure(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    net = {
+        "conv": [ao.Conv2d((1, 3, 3), 1, 2, "tanh"), ao.Dense(4, 1)],
+        "attention": [ao.Attention(2, 1, 1), ao.Dense(2, 1)],
+        "norm": [ao.Dense(2, 2), ao.LayerNorm(2, epsilon=1.0), ao.Dense(2, 1)],
+        "implicit": [ao.Implicit(ao.Dense(2, 1, "tanh")), ao.Dense(1, 1)],
+        "each": [ao.Each(ao.Dense(1, 1, "tanh"), 2), ao.Dense(2, 1)],
+    }[kind]
+    inputs = rng.standard_normal((3, net[0].in_size))
+    problem = ao.Problem(net, inputs, 0.3 * rng.standard_normal(3), ao.SquaredError(), weight_decay=0.5)
+    centre = 0.2 * problem.initial_weights(0)
+    proof = prove_contraction(problem, centre, 0.01, rate=-50.0)
+    assert proof.proved
+    exact = ao.contraction_rate(problem, centre, metric="euclidean")
+    assert exact - 0.2 * (1.0 + abs(exact)) <= proof.rate <= exact
+    rates = [ao.contraction_rate(problem, w, metric="euclidean") for w in in_ball(problem, centre, 0.01, 20)]
+    assert min(rates) >= proof.rate
