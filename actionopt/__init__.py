@@ -51,6 +51,7 @@ from actionopt.modules import (
 )
 from actionopt.nodes import Cost, Input
 from actionopt.paths.least_action import least_action_path
+from actionopt.paths.quasipotential import Quasipotential, quasipotential
 from actionopt.paths.result import GeometricPath
 from actionopt.problem import Problem
 from actionopt.weighted import WeightedLoss
@@ -98,6 +99,7 @@ __all__ = [
     "Parallel",
     "Parameter",
     "Problem",
+    "Quasipotential",
     "Residual",
     "SoftmaxCrossEntropy",
     "Solution",
@@ -135,6 +137,7 @@ __all__ = [
     "prove_fit",
     "prove_stability",
     "proximal_step",
+    "quasipotential",
     "rates_along",
     "series_rate",
     "stability_bound",

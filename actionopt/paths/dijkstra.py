@@ -15,17 +15,17 @@ STEPS = [(i, j) for i in range(-3, 4) for j in range(-3, 4) if np.gcd(i, j) == 1
 SMOOTHINGS = 3
 
 
-def cheapest_way(
-    system: System, start: np.ndarray, end: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> np.ndarray | None:
-    """Return the polyline `(k, 2)` of least action over a grid of `[low, high]`, None where none leads there."""
+def cheapest_ways(
+    system: System, start: np.ndarray, ends: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> list[np.ndarray | None]:
+    """Return polylines `(k, 2)` of least action from start to each of the ends `(m, 2)`, over a grid of `[low, high]`.
+
+    None where no way leads there.
+    """
     axes = [np.linspace(low[i], high[i], GRID) for i in range(2)]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    places = grid.reshape(-1, 2).copy()
-    first, last = (int(np.linalg.norm(places - point, axis=1).argmin()) for point in (start, end))
-    if first == last:
-        return None
-    places[first], places[last] = start, end
+    places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    first = int(np.linalg.norm(places - start, axis=1).argmin())
+    places[first] = start
     rows, columns = _edges()
     d = places[columns] - places[rows]
     middle = 0.5 * (places[columns] + places[rows])
@@ -37,12 +37,21 @@ def cheapest_way(
         (np.maximum(cost[finite], 1e-300), (rows[finite], columns[finite])), shape=(len(places), len(places))
     )
     distance, before = dijkstra(graph, indices=first, return_predecessors=True)
-    if not np.isfinite(distance[last]):
+    return [_way(places, distance, before, first, end) for end in ends]
+
+
+def _way(
+    places: np.ndarray, distance: np.ndarray, before: np.ndarray, first: int, end: np.ndarray
+) -> np.ndarray | None:
+    last = int(np.linalg.norm(places - end, axis=1).argmin())
+    if first == last or not np.isfinite(distance[last]):
         return None
     way = [last]
     while way[-1] != first:
         way.append(int(before[way[-1]]))
-    return _smoothed(places[way[::-1]])
+    curve = places[way[::-1]].copy()
+    curve[-1] = end
+    return _smoothed(curve)
 
 
 def _edges() -> tuple[np.ndarray, np.ndarray]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import LinAlgError, expm, solve_continuous_lyapunov
 
 from actionopt.paths.attractor import Limit
-from actionopt.paths.dijkstra import cheapest_way
+from actionopt.paths.dijkstra import cheapest_ways
 from actionopt.paths.geometric import action_density
 from actionopt.paths.strings import random_arcs, relax
 from actionopt.paths.system import System
@@ -62,17 +62,22 @@ def instanton(system: System, attractor: np.ndarray, end: np.ndarray) -> Guess |
     return Guess("instanton", np.concatenate([attractor[None], attractor + np.array(curve[::-1])]))
 
 
-def grid_ways(system: System, start: np.ndarray, end: np.ndarray, known: np.ndarray) -> Iterator[Guess]:
-    """Yield the cheapest ways over boxes around what is known, `(k, 2)`."""
+def grid_ways(
+    system: System, start: np.ndarray, ends: np.ndarray, known: np.ndarray, boxes: Sequence[float] = BOXES
+) -> list[list[Guess]]:
+    """Return for each of the ends `(m, 2)` the cheapest ways over boxes around what is known, `(k, 2)`."""
     low, high = known.min(axis=0), known.max(axis=0)
     width = high - low
     width = np.maximum(width, FLAT * width.max())
     middle = 0.5 * (low + high)
-    for factor in BOXES:
+    guesses: list[list[Guess]] = [[] for _ in ends]
+    for factor in boxes:
         half = (0.5 + MARGIN) * factor * width
-        way = cheapest_way(system, start, end, middle - half, middle + half)
-        if way is not None:
-            yield Guess(f"grid {factor:g}", way)
+        ways = cheapest_ways(system, start, ends, middle - half, middle + half)
+        for found, way in zip(guesses, ways, strict=True):
+            if way is not None:
+                found.append(Guess(f"grid {factor:g}", way))
+    return guesses
 
 
 def strings(system: System, start: np.ndarray, end: np.ndarray, count: int, seed: int) -> list[Guess]:

@@ -12,7 +12,7 @@ import numpy as np
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, SolverError
 from actionopt.ops import NUMPY
-from actionopt.paths.attractor import Limit, follow
+from actionopt.paths.attractor import Limit
 from actionopt.paths.critical import at_rest, describe
 from actionopt.paths.geometric import action_density
 from actionopt.paths.guesses import Guess, line
@@ -51,7 +51,8 @@ def least_action_path(
         As a rule attractors, a point of a limit cycle included. From any other start the flow to its attractor costs
         nothing; the message says what the action then means.
     guess : array (k, n), GeometricPath or Trajectory, optional
-        Where to begin, in place of the search's own guesses.
+        Where to begin, in place of the search's own guesses. The path is the stationary one near it, and is kept where
+        its second variation is negative: `is_minimum` says so.
     elements : sequence of int
         Numbers of quadratic elements, solved in turn; the last two give `action_error`. More than one unless the error
         is not asked for: with one its half is solved too.
@@ -89,26 +90,26 @@ def least_action_path(
     began = time.perf_counter(), time.process_time()
     flow = make_flow(what, metric)
     first, last = (_point(name, value, flow.size) for name, value in (("start", start), ("end", end)))
-    counts = _counts(elements)
-    _check(tol, starts, seed)
+    counts = check_counts(elements)
+    check_numbers(tol, starts, seed)
     if np.array_equal(first, last):
         raise InputError("start and end are one point: there is no path between them")
-    _check_drift(flow, "start", first)
-    _check_drift(flow, "end", last)
+    check_drift(flow, "start", first)
+    check_drift(flow, "end", last)
     system = System(flow, first)
     ends = make_ends(system, system.inward(first), system.inward(last))
     curves = None if guess is None else [_guess(system, guess, first, last)]
-    candidates = search(system, ends, curves, counts, starts, tol, seed)
+    candidates = search(system, ends, curves, counts, starts, tol, seed, leave=curves is None)
     if not candidates:
         raise _unreachable(system, ends)
     seconds = time.perf_counter() - began[0], time.process_time() - began[1]
-    found = _result(what, system, ends, candidates, counts, seconds)
+    found = make_result(what, system, ends, candidates, counts, seconds)
     if throw and not found.success:
         raise SolverError(found.message, found)
     return found
 
 
-def _result(
+def make_result(
     what: Any,
     system: System,
     ends: Ends,
@@ -116,12 +117,12 @@ def _result(
     counts: Sequence[int],
     seconds: tuple[float, float],
 ) -> GeometricPath:
+    """Describe the least of the candidates."""
     least = candidates[0]
     resolved, path = least.found, least.found.path
     points = system.outward(path.points)
     points[0], points[-1] = system.outward(ends.start), system.outward(ends.end)
     value = index_of(least)
-    limits = [ends.limit, _limit_of_end(system, ends)]
     error = least.change + least.turned + ROUNDING * path.gross
     error += resolved.stationary.gradient_norm * path.gross
     status = resolved.stationary.status
@@ -132,8 +133,7 @@ def _result(
         "elements": path.count,
         "actions": dict(zip(map(str, counts), least.history[-len(counts) :], strict=False)),
         "guess": least.name,
-        "start": limits[0].kind,
-        "end": limits[1].kind,
+        "start": ends.limit.kind,
         "seconds": seconds[0],
         "cpu_seconds": seconds[1],
     }
@@ -156,7 +156,7 @@ def _result(
         energy=_energy(what, points),
         success=status == "converged",
         status=status,
-        message=_message(status, value, limits, resolved.stationary.gradient_norm),
+        message=_message(status, value, ends.limit, resolved.stationary.gradient_norm),
         stats=stats,
     )
 
@@ -184,14 +184,7 @@ def _candidate(system: System, candidate: Candidate) -> PathCandidate:
     return PathCandidate(candidate.name, candidate.action, path.count, system.outward(path.points), finest)
 
 
-def _limit_of_end(system: System, ends: Ends) -> Limit:
-    if system.size == 1:
-        return Limit("critical point" if at_rest(system, ends.end, 1.0) is not None else "unknown", ends.end[None])
-    return follow(system, ends.end, float(np.linalg.norm(ends.end - ends.start)))
-
-
-def _message(status: str, value: float, limits: list[Limit], gradient: float) -> str:
-    start = limits[0]
+def _message(status: str, value: float, start: Limit, gradient: float) -> str:
     if status != "converged":
         advice = "more elements, another guess or more starts may help"
         return f"the path is not stationary ({status}; relative gradient {gradient:.1e}): {advice}"
@@ -237,7 +230,8 @@ def _point(name: str, value: Any, size: int) -> np.ndarray:
     return point
 
 
-def _counts(elements: Any) -> list[int]:
+def check_counts(elements: Any) -> list[int]:
+    """Return the numbers of elements, two at least; raise InputError unless they increase."""
     try:
         counts = [elements] if isinstance(elements, int) else list(elements)
         sound = bool(counts) and all(not isinstance(c, bool) and int(c) == c and c >= 4 for c in counts)
@@ -248,7 +242,8 @@ def _counts(elements: Any) -> list[int]:
     return [max(4, counts[0] // 2), *counts] if len(counts) == 1 and counts[0] > 4 else counts
 
 
-def _check(tol: Any, starts: Any, seed: Any) -> None:
+def check_numbers(tol: Any, starts: Any, seed: Any) -> None:
+    """Raise InputError for a tolerance, a number of strings or a seed that cannot be used."""
     if isinstance(tol, bool) or not np.isscalar(tol) or not 0 < float(tol) < 1:  # type: ignore[arg-type]
         raise InputError(f"tol must be a number between 0 and 1, got {tol!r}")
     for name, value in (("starts", starts), ("seed", seed)):
@@ -256,7 +251,8 @@ def _check(tol: Any, starts: Any, seed: Any) -> None:
             raise InputError(f"{name} must be a whole number >= 0, got {value!r}")
 
 
-def _check_drift(flow: Any, name: str, point: np.ndarray) -> None:
+def check_drift(flow: Any, name: str, point: np.ndarray) -> None:
+    """Raise InputError where drift or noise are not sound at a point."""
     with np.errstate(all="ignore"):
         drift = flow.drift(point[None])[0]
     if not np.isfinite(drift).all():

@@ -112,7 +112,7 @@ class GeometricPath:
     message : str
     stats : dict
         `gradient_norm` (largest entry of the gradient across the path, times its length over `int |x'| |b|`), `length`,
-        `elements`, `actions` by number of elements, `start` and `end` (what the flow does there), seconds.
+        `elements`, `actions` by number of elements, `start` (what the flow from there tends to), seconds.
     """
 
     name: str

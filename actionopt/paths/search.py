@@ -9,6 +9,7 @@ import numpy as np
 
 from actionopt.paths.attractor import Limit, follow
 from actionopt.paths.escape import escape
+from actionopt.paths.geometric import action_density
 from actionopt.paths.guesses import Guess, grid_ways, instanton, line, one_turn_more, strings
 from actionopt.paths.refine import Resolved, begin, refine, settle, start
 from actionopt.paths.second_variation import lowest
@@ -18,12 +19,14 @@ from actionopt.paths.system import System
 KEPT = ((1.5, 5), (1.2, 4), (1.02, 3), (1.002, 2))
 SAME = 0.03  # distance of two paths, relative to their length, below which they are one
 UNDERCUT = 1e-4  # how far below the least converged action, relative to it, a path must lie that does not converge
+TWINS = 1e-6  # difference of action, relative, of two paths that a symmetry takes into each other
+HOPELESS = 4.0  # times the least action so far, above which a guess is not tried
 TURNS = 6  # turns of a cycle that are tried
 PAYS = 1e-7  # fall of the action, relative to it, for which another turn is kept
 CYCLE_ELEMENTS = 50  # elements for the first solutions of paths that go round
 
 
-@dataclass
+@dataclass(eq=False)
 class Candidate:
     """A path that was found, on its finest mesh so far."""
 
@@ -74,18 +77,27 @@ def search(
     starts: int,
     tol: float,
     seed: int,
+    leave: bool = True,
 ) -> list[Candidate]:
-    """Return the candidates, least action first; those that fell out on a coarse mesh come last, as they were there."""
+    """Return the candidates, least action first; those that fell out on a coarse mesh come last, as they were there.
+
+    `curves` replace the guesses of `all_guesses`; unless `leave`, a path that is a saddle of the action is kept.
+    """
     coarse = elements[0] if ends.limit.orbit is None else max(elements[0], min(CYCLE_ELEMENTS, elements[-1]))
     guesses = curves if curves is not None else all_guesses(system, ends, starts, seed)
-    looked = [(guess.name, begin(system, guess.curve, coarse)) for guess in guesses]
-    begun = [Candidate(name, found) for name, found in looked if found is not None and np.isfinite(found.action)]
+    begun: list[Candidate] = []
+    for guess in sorted(guesses, key=lambda guess: _cost(system, guess)):
+        least = min((c.action for c in begun if c.found.stationary.converged), default=np.inf)
+        found = begin(system, guess.curve, coarse) if _cost(system, guess) <= HOPELESS * least else None
+        if found is not None and np.isfinite(found.action):
+            begun.append(Candidate(guess.name, found))
     alive, dropped = _survivors(_distinct(begun), *KEPT[0], settled=False)
     for candidate in alive:
         candidate.found = settle(system, candidate.found, coarse)
     alive, dropped = _next(alive, dropped, KEPT[1])
-    for candidate in alive:
-        _leave_saddles(system, candidate, coarse)
+    if leave:
+        for candidate in alive:
+            _leave_saddles(system, candidate, coarse)
     alive, dropped = _next(alive, dropped, KEPT[1])
     for level, count in enumerate(elements):
         for candidate in alive:
@@ -99,11 +111,25 @@ def search(
     return alive + sorted(dropped, key=lambda candidate: candidate.action)
 
 
+def _cost(system: System, guess: Guess) -> float:
+    """Action of a guess as it is; infinite where drift or noise are not sound on it."""
+    middle, steps = 0.5 * (guess.curve[1:] + guess.curve[:-1]), np.diff(guess.curve, axis=0)
+    cost = float(action_density(system, middle, steps).sum())
+    return cost if np.isfinite(cost) else np.inf
+
+
 def _next(
     alive: list[Candidate], dropped: list[Candidate], keep: tuple[float, int]
 ) -> tuple[list[Candidate], list[Candidate]]:
     alive, out = _survivors(_distinct(alive), *keep)
-    return alive, dropped + out
+    single = [c for i, c in enumerate(alive) if not any(_twins(c, other) for other in alive[:i])]
+    return single, dropped + out + [c for c in alive if c not in single]
+
+
+def _twins(a: Candidate, b: Candidate) -> bool:
+    """Whether two paths are images of each other, as their equal action and length tell: one of them is enough."""
+    equal = abs(a.action - b.action) <= TWINS * max(abs(a.action), 1e-3 * a.found.path.gross)
+    return equal and abs(a.found.path.length - b.found.path.length) <= TWINS**0.5 * a.found.path.length
 
 
 def all_guesses(system: System, ends: Ends, starts: int, seed: int) -> list[Guess]:
@@ -123,7 +149,7 @@ def all_guesses(system: System, ends: Ends, starts: int, seed: int) -> list[Gues
             through.append(curve)
             known.append(curve.curve)
     if system.size == 2:
-        through += grid_ways(system, base, last, np.concatenate(known))
+        through += grid_ways(system, base, last[None], np.concatenate(known))[0]
     elif starts > 0:
         through += strings(system, base, last, starts, seed)
     if ends.limit.at_once:

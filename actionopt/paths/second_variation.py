@@ -9,7 +9,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from actionopt.paths.mesh import Hyperplanes, Path
 
 DENSE = 4_000_000  # unknowns squared times bandwidth up to which the banded eigenvalue solver is the quicker one
-LOWEST_SHIFT, GROWTH = 1e-3, 10.0
+LOWEST_SHIFT, GROWTH = 1e-7, 8.0
 
 
 def lowest(path: Path, planes: Hyperplanes) -> tuple[float, np.ndarray]:
@@ -52,7 +52,7 @@ def _scaled(band: np.ndarray, root: np.ndarray) -> np.ndarray:
 def _inverted(band: np.ndarray) -> tuple[float, np.ndarray]:
     """Lanczos on the inverse about a shift below the spectrum, which a Cholesky factor certifies."""
     size, scale = band.shape[1], float(np.abs(band[0]).mean())
-    shift = LOWEST_SHIFT * scale
+    shift = 0.0  # the nearer to the lowest eigenvalue, the quicker
     while True:
         shifted = band.copy()
         shifted[0] += shift
@@ -60,11 +60,13 @@ def _inverted(band: np.ndarray) -> tuple[float, np.ndarray]:
             factor = cholesky_banded(shifted, lower=True, check_finite=False)
             break
         except LinAlgError:
-            shift *= GROWTH
-    inverse = LinearOperator((size, size), matvec=lambda x: cho_solve_banded((factor, True), x), dtype=float)
+            shift = max(LOWEST_SHIFT * scale, GROWTH * shift)
+    inverse = LinearOperator(
+        (size, size), matvec=lambda x: cho_solve_banded((factor, True), x, check_finite=False), dtype=float
+    )
     first = np.random.default_rng(0).standard_normal(size)
     try:
-        values, vectors = eigsh(inverse, k=1, which="LA", v0=first, tol=1e-8)
+        values, vectors = eigsh(inverse, k=1, which="LA", v0=first, tol=1e-6)
     except ArpackError:  # its best vector all the same: an upper bound of the lowest eigenvalue
         values, vectors = eigsh(inverse, k=1, which="LA", v0=first, tol=1e-3, maxiter=10 * size)
     return float(1.0 / values[0] - shift), vectors[:, 0]

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 import actionopt as ao
+from actionopt.paths.escape import escape
+from actionopt.paths.refine import begin, settle
+from actionopt.paths.system import System, make_flow
 from tests.paths.reference import SYSTEMS, Reference, cycle, linear, maier_stein, toggle, well
 
 
@@ -50,31 +53,28 @@ def test_saddle_minimum_saddle_on_a_landscape() -> None:
 
 
 def test_axis_of_maier_stein_turns_unstable_at_four() -> None:
-    """The second variation of the straight exit changes its sign at beta = 4."""
-    line = np.linspace([-1.0, 0.0], [1.0, 0.0], 41)
-    values = []
-    for beta in (3.999, 4.001):
-        what = ao.Drift(2, maier_stein(beta))
-        from actionopt.paths.mesh import Hyperplanes  # the axis itself, without the search's escape from it
-        from actionopt.paths.refine import refine, start
-        from actionopt.paths.second_variation import lowest
-        from actionopt.paths.system import System, make_flow
-
-        system = System(make_flow(what, "layerwise"), line[0])
-        found = start(system, line, 50)
-        assert found is not None
-        found = refine(system, found, 100, 1e-9)
-        assert found.action == pytest.approx(0.5, rel=1e-9)
-        assert abs(found.path.points[:, 1]).max() < 1e-12
-        planes = Hyperplanes.across(found.path.points, 2 * found.cuts)
-        values.append(lowest(found.path, planes)[0])
-    assert values[0] > 0 > values[1]
+    """The second variation of the straight exit changes its sign at beta = 4; a guess on the axis stays there."""
+    axis = np.linspace([-1.0, 0.0], [1.0, 0.0], 41)
+    found = [
+        ao.least_action_path(ao.Drift(2, maier_stein(beta)), axis[0], axis[-1], guess=axis)
+        for beta in (3.0, 3.999, 4.001, 6.0)
+    ]
+    for path in found:
+        assert path.action == pytest.approx(0.5, rel=1e-9)
+        assert abs(path.points[:, 1]).max() < 1e-9
+    assert [path.is_minimum for path in found] == [True, True, False, False]
+    assert "NO minimum" in found[3].message
 
 
-def test_beyond_four_the_search_leaves_the_axis_even_from_it() -> None:
+def test_the_search_leaves_saddles_of_the_action() -> None:
+    """Along the lowest eigenvector of the second variation, from the axis itself."""
     known = SYSTEMS["Maier-Stein 10"]
-    found = ao.least_action_path(known.what(), known.start, known.end, guess=np.linspace(known.start, known.end, 11))
-    assert found.action == pytest.approx(known.action, rel=1e-6)
+    system = System(make_flow(known.what(), "layerwise"), np.array(known.start))
+    axis = begin(system, np.linspace(known.start, known.end, 11), 25)
+    assert axis is not None
+    settled = settle(system, axis, 25)
+    assert settled.action == pytest.approx(0.5, rel=1e-6)
+    assert escape(system, settled, 25).action == pytest.approx(known.action, rel=1e-4)
 
 
 def test_one_turn_is_not_enough_for_a_weak_cycle() -> None:

@@ -1,0 +1,61 @@
+"""A quasipotential in the plane: its levels, paths that reach them, the attractor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from actionopt import figures
+from actionopt.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from actionopt.paths.quasipotential import Quasipotential
+
+LEVELS = 14
+
+
+def draw_quasipotential(
+    found: Quasipotential, ax: Axes | None = None, *, paths: int = 12, labels: Sequence[str] | None = None
+) -> Axes:
+    """Draw levels, some of the paths and the attractor into `ax`, or a new figure.
+
+    Parameters
+    ----------
+    found : Quasipotential
+    ax : Axes, optional
+    paths : int
+        How many paths to draw, spread over the points.
+    labels : sequence of str, optional
+        Names of the coordinates.
+
+    Raises
+    ------
+    InputError
+        If the points are not in the plane, or fewer than three have values.
+    """
+    if found.points.shape[1] != 2:
+        raise InputError(f"levels are drawn in the plane, these points have {found.points.shape[1]} coordinates")
+    known = np.isfinite(found.values)
+    if known.sum() < 3:
+        raise InputError(f"levels need values at three points at least, got {int(known.sum())}")
+    if ax is None:
+        _, ax = figures.figure(width=4.8, height=3.9)
+    points = np.concatenate([found.points[known], found.attractor[None]])
+    values = np.append(found.values[known], 0.0)
+    drawn = ax.tricontourf(points[:, 0], points[:, 1], values, levels=LEVELS, cmap=figures.CMAP)
+    drawn.set(edgecolor="face", linewidth=0.3)  # no hairlines between the levels
+    bar = ax.figure.colorbar(drawn, ax=ax)
+    bar.set_label("quasipotential", fontsize=9.5)
+    reached = [path for path in found.paths if path is not None and path.success]
+    for path in reached[:: max(1, len(reached) // max(paths, 1))] if paths else []:
+        ax.plot(*path.points.T, color="white", lw=0.9, alpha=0.9)
+    cycle = next((path for path in reached if path.stats["start"] == "cycle"), None)
+    ax.plot(*found.attractor, "o", color=figures.COLORS[1], markeredgecolor="white", ms=8, zorder=4)
+    ax.set(xlabel=(labels or ("$x_1$", "$x_2$"))[0], ylabel=(labels or ("$x_1$", "$x_2$"))[1])
+    ax.set_title(f"paths from {'a limit cycle' if cycle else 'the attractor'}", fontsize=10)
+    ax.grid(False)
+    return ax
