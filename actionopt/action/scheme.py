@@ -175,9 +175,17 @@ def lagrange(points: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def position_laws(scheme: Scheme, local: np.ndarray) -> np.ndarray:
     """Weights `(C, degree + 1)` of an interval's points in its positions at `local (C,)`, in [0, 1]."""
+    return lagrange(_local_points(scheme), local)[0]
+
+
+def slope_laws(scheme: Scheme, local: np.ndarray) -> np.ndarray:
+    """Weights `(C, degree + 1)` of an interval's points in the slopes there, to be divided by the interval's length."""
+    return lagrange(_local_points(scheme), local)[1]
+
+
+def _local_points(scheme: Scheme) -> np.ndarray:
     degree = int(scheme.nodes[1])
-    points = (scheme.points[: degree + 1] - scheme.points[0]) / (scheme.points[degree] - scheme.points[0])
-    return lagrange(points, local)[0]
+    return (scheme.points[: degree + 1] - scheme.points[0]) / (scheme.points[degree] - scheme.points[0])
 
 
 def times_of(scheme: Scheme, interval: np.ndarray, local: np.ndarray) -> np.ndarray:

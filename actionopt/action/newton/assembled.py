@@ -33,12 +33,16 @@ class AssembledHessian:
         fixed = ~action.free.ravel()
         self.kept = np.where(fixed[rows] | fixed[entries[:, None, :]], 0.0, 1.0)[self.upper]
         self.fixed = fixed
+        self.loose, self.length = bool(action.free[0].any()), scheme.times[-1] - scheme.times[0]
+        self._last_free = action.free[-1]
         self._point: ActionPoint | None = None
+        self._end: np.ndarray | None = None
 
     def solve(self, point: ActionPoint, residual: np.ndarray) -> np.ndarray:
         """Apply the inverse to `residual (K, n)`, zero where X is fixed."""
         if self._point is not point:
             self._point = point
+            self._end = None if point.end is None else convex_matrix(point.end[2])
             self._factor = self._factorise(convex_part(point.expansion))  # type: ignore[arg-type]
         return cho_solve_banded((self._factor, False), residual.ravel()).reshape(residual.shape)
 
@@ -47,8 +51,13 @@ class AssembledHessian:
         n = convex.shape[-1] // 2
         for ridge in (0.0, 1e-10, 1e-8, 1e-6, 1e-4):
             convex[:, n:, n:] *= 1.0 + ridge
+            if self.loose:  # nothing holds a path whose start is free: a little keeps it where it is
+                convex[:, :n, :n] += max(ridge, 1e-10) / self.length**2 * convex[:, n:, n:]
+            banded = self.banded(convex)
+            if self._end is not None:
+                self.add_last(banded, self._end)
             try:
-                return cholesky_banded(self.banded(convex))
+                return cholesky_banded(banded)
             except LinAlgError:
                 continue
         raise SolverError(
@@ -66,6 +75,20 @@ class AssembledHessian:
         banded = np.bincount(self.places, values, minlength=(self.width + 1) * size).reshape(self.width + 1, size)
         banded[-1, self.fixed] = 1.0
         return banded
+
+    def add_last(self, banded: np.ndarray, matrix: np.ndarray) -> None:
+        """Add a matrix `(n, n)` on the last point to upper banded storage, where it is free."""
+        n, free = len(matrix), np.flatnonzero(self._last_free)
+        first = banded.shape[1] - n
+        for i in free:
+            for j in free[free >= i]:
+                banded[self.width - (j - i), first + j] += matrix[i, j]
+
+
+def convex_matrix(matrix: np.ndarray) -> np.ndarray:
+    """Remove the negative part of a symmetric matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.maximum(values, 0.0)) @ vectors.T
 
 
 def convex_part(expansion: LagrangianExpansion) -> np.ndarray:
