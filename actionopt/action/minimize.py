@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.action.discrete import DiscreteAction
+from actionopt.action.examine import Looks, examined
 from actionopt.action.guess import first_guess
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.newton.solve import make_density
@@ -39,6 +40,8 @@ def minimize_action(
     constraint: Callable[..., Any] | None = None,
     start_constraint: Callable[..., Any] | None = None,
     end_constraint: Callable[..., Any] | None = None,
+    second_order: bool | None = None,
+    escape: bool | None = None,
     tol: float = 1e-8,
     max_iterations: int = 1000,
     options: dict[str, Any] | None = None,
@@ -114,15 +117,19 @@ def minimize_action(
     )
     chosen = make_solver(task, solver, formulation, options)
     points = first_guess(task, guess)
-    action = DiscreteAction(make_density(task), task)
+    action = DiscreteAction(make_density(task, small=True), task)
     guessed = time.perf_counter() - began
     with progress_bar(None, f"action ({chosen.name})", progress) as tick:
         solution = chosen.solve(action, points, limits, tick)
+        if solution.success:
+            wanted = Looks(second_order, escape=guess is None if escape is None else escape)
+            solution = examined(chosen, action, solution, wanted, limits, tick)
+    density = action.density if isinstance(what, Lagrangian) else make_density(task)
     stats = {**solution.stats, "solver": chosen.name, "guess_time": guessed}
     if action.end_cost is not None:
         stats["end_cost"] = action.end_cost.at(solution.points[-1])[0]
     trajectory = Trajectory.from_points(
-        action.density,
+        density,
         task.scheme,
         solution.points,
         energy=_energy(task.what),

@@ -19,7 +19,8 @@ from actionopt.action.discrete import ActionPoint
 from actionopt.action.newton.assembled import AssembledHessian
 from actionopt.action.newton.time_laplacian import TimeLaplacian
 
-ROUNDING = 1e-10  # part of the kinetic part that counts as zero
+ROUNDING = 1e-10  # the first shift tried, in units of the kinetic part
+CLEAR = 1e-6  # below minus this an eigenvalue is negative whatever the residual of the path; above zero, a minimum
 ITERATIONS = 60
 
 Operator = Callable[[np.ndarray], np.ndarray]
@@ -33,9 +34,9 @@ class LowestMode:
     direction: np.ndarray
 
     @property
-    def is_minimum(self) -> bool:
-        """Whether no direction lowers the action to second order."""
-        return self.value >= -ROUNDING
+    def is_minimum(self) -> bool | None:
+        """Whether every direction raises the action to second order; None where one is flat."""
+        return True if self.value > 0.0 else False if self.value < -CLEAR else None
 
 
 def lowest_mode(point: ActionPoint) -> LowestMode | None:

@@ -20,9 +20,6 @@ from actionopt.problem import Problem
 if TYPE_CHECKING:
     from actionopt.action.forces import ConstraintForces
 
-# what may be said of a path that a solver calls converged
-STATIONARY = "as a rule a local minimum: other guesses may end elsewhere, symmetric ones on a saddle of the action"
-
 
 @dataclass(frozen=True)
 class ActionTask:

@@ -32,7 +32,7 @@ def judged(action: DiscreteAction, solution: ActionSolution, mode: LowestMode | 
     if mode is not None:
         stats |= {"lowest_eigenvalue": mode.value, "is_minimum": mode.is_minimum}
         words.append(_second_variation(mode))
-        status = status if mode.is_minimum else "saddle"
+        status = "saddle" if mode.is_minimum is False else status
     with np.errstate(all="ignore"):
         curve = curve_action(point)
         off = abs(curve - point.value) / max(point.magnitude, np.finfo(float).tiny)
@@ -71,12 +71,11 @@ def curve_action(point: ActionPoint) -> float:
 
 
 def _second_variation(mode: LowestMode) -> str:
-    if mode.is_minimum:
-        return f"a local minimum (lowest eigenvalue of the second variation {mode.value:.2g}); other guesses may end lower"
-    return (
-        f"a saddle of the action, not a minimum (lowest eigenvalue of the second variation {mode.value:.2g}): start from "
-        "a guess off it, such as path_through"
-    )
+    eigenvalue = f"lowest eigenvalue of the second variation {mode.value:.2g}"
+    if mode.is_minimum is False:
+        return f"a saddle of the action, not a minimum ({eigenvalue}): start from a guess off it, such as path_through"
+    kind = "a local minimum" if mode.is_minimum else "flat to second order in one direction"
+    return f"{kind} ({eigenvalue}); other guesses may end lower"
 
 
 def _is_transition(action: DiscreteAction) -> bool:

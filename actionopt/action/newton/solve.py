@@ -15,7 +15,7 @@ from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.newton.assembled import AssembledHessian
 from actionopt.action.newton.time_laplacian import TimeLaplacian
 from actionopt.action.newton.trust_region import Preconditioner, newton
-from actionopt.action.task import STATIONARY, ActionSolution, ActionTask, Limits, relative
+from actionopt.action.task import ActionSolution, ActionTask, Limits, relative
 from actionopt.errors import InputError
 from actionopt.metric.kinds import kind_of
 from actionopt.problem import Problem
@@ -34,8 +34,6 @@ class NewtonSolver:
     ) -> ActionSolution:
         """Minimise from `points (K, n)`; `tick` reports progress."""
         began = time.perf_counter()
-        if _is_scalar_flow(action.task):
-            action = DiscreteAction(LagrangianDensity(action.task.what), action.task)
         with np.errstate(all="ignore"):
             check_guess(action.at(points))
             precondition = _preconditioner(action)
@@ -62,7 +60,7 @@ class NewtonSolver:
 
 
 _MESSAGES = {
-    "converged": f"the action is stationary; {STATIONARY}",
+    "converged": "the action is stationary",
     "iteration limit": "not stationary after {iterations} iterations. Continue from this trajectory (guess=), take "
     "more steps, or approach the horizon by continuation",
     "stalled": "no step lowers the action further, as happens at the limit of rounding or from a poor guess. Loosen "
@@ -73,13 +71,11 @@ _MESSAGES = {
 }
 
 
-def make_density(task: ActionTask) -> Density:
-    """Return the density of a task's system."""
-    return (
-        LagrangianDensity(task.what)
-        if isinstance(task.what, Lagrangian)
-        else GradientFlowDensity(task.what, task.metric)
-    )
+def make_density(task: ActionTask, *, small: bool = False) -> Density:
+    """Return the density of a task's system; `small` allows the scalar graph of a problem's flow."""
+    if isinstance(task.what, Lagrangian) or (small and _is_scalar_flow(task)):
+        return LagrangianDensity(task.what)
+    return GradientFlowDensity(task.what, task.metric)
 
 
 def _is_scalar_flow(task: ActionTask) -> bool:

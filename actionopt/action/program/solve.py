@@ -21,13 +21,13 @@ from actionopt.action.program.stages import symbolic_stages
 from actionopt.action.program.system import stage_functions
 from actionopt.action.program.transcription import Layout, transcribe
 from actionopt.action.program.watch import WATCHABLE, Interrupt, Watch
-from actionopt.action.task import STATIONARY, ActionSolution, ActionTask, Limits, relative
+from actionopt.action.task import ActionSolution, ActionTask, Limits, relative
 from actionopt.nlp import Derivatives, NlpSolution, NlpSolver
 from actionopt.nlp.derivatives import takes_gradient
 from actionopt.problem import Problem
 
 _ADVICE = {
-    "converged": f"; {STATIONARY}",
+    "converged": "",
     "iteration limit": "; continue from this trajectory (guess=)",
     "infeasible": "; for a path constraint take more steps or a longer horizon",
     "not finite": "; start from another guess",
