@@ -64,6 +64,8 @@ def continue_action(
     counts: list[Any] = [steps] * len(horizons) if np.ndim(steps) == 0 else list(cast(Sequence[int], steps))
     if not horizons or len(counts) != len(horizons):
         raise InputError(f"expected one number of steps, or one for each horizon; got {counts} for {horizons}")
+    if len(horizons) > 1:
+        options.setdefault("escape", False)  # the horizons are the user's way, and the first of them are short
     paths: list[Trajectory] = []
     for horizon, count in zip(horizons, counts, strict=True):
         start_from = paths[-1] if paths else guess

@@ -1,19 +1,24 @@
-"""What follows when a solver has converged: the second variation, a way off a saddle, and the verdict."""
+"""What follows when a solver has converged: the second variation, a way off a saddle, more time, and the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from actionopt.action.attractor import attractor_of, other_guesses, rests
 from actionopt.action.density.formula import LagrangianDensity
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.escape import to_a_minimum
+from actionopt.action.lagrangian import Drift
+from actionopt.action.longer import fading, over_longer
 from actionopt.action.second_variation import LowestMode, lowest_mode
 from actionopt.action.solvers import ActionSolver
 from actionopt.action.task import ActionSolution, ActionTask, Limits
 from actionopt.action.verdict import judged
+
+BRIEF = 200  # iterations from a guess that was not asked for
 
 
 @dataclass(frozen=True)
@@ -24,12 +29,12 @@ class Looks:
     ----------
     second_order : bool or None
         Whether to compute the second variation; None where that costs little, for systems written as one graph.
-    escape : bool
-        Whether to leave saddles.
+    around : bool
+        Whether to leave saddles, and, between given ends of a flow, to try other guesses than the straight line.
     """
 
     second_order: bool | None
-    escape: bool
+    around: bool
 
     def at_curvature(self, action: DiscreteAction) -> bool:
         """Whether the second variation is computed, and means something: it does not know curved constraints."""
@@ -38,22 +43,50 @@ class Looks:
         return isinstance(action.density, LagrangianDensity) if self.second_order is None else self.second_order
 
 
-def examined(
+def found_and_examined(
     solver: ActionSolver,
     action: DiscreteAction,
-    solution: ActionSolution,
+    points: np.ndarray,
     looks: Looks,
     limits: Limits,
     tick: Callable[..., None],
 ) -> ActionSolution:
-    """Look at the second variation of a stationary path, leave it where it is a saddle, and judge what is found."""
+    """Solve from `points (K, n)`, and from other guesses where `looks.around`; examine the least of what converged."""
+    solution = solver.solve(action, points, limits, tick)
+    attractor = attractor_of(action, points) if looks.around and solution.status != "interrupted" else None
+    if attractor is not None and isinstance(action.task.what, Drift):
+        solution = _least(solver, action, solution, other_guesses(action.task, points, attractor), limits, tick)
+    if not solution.success:
+        return solution
     mode = None
     if looks.at_curvature(action):
-        if looks.escape and not action.task.constrained:
+        if looks.around and not action.task.constrained:
             solution, mode = to_a_minimum(solver, action, solution, limits, tick)
         else:
             mode = _known(solution, lowest_mode(action.at(solution.points)))
-    return judged(action, solution, mode)
+    if not solution.success:
+        return solution
+    longer = None if attractor is None else over_longer(solver, action, solution, attractor, limits, tick)
+    slow = not looks.around and rests(action, points)
+    return judged(action, solution, mode, longer, fading(action.at(solution.points)) if slow else 0.0)
+
+
+def _least(
+    solver: ActionSolver,
+    action: DiscreteAction,
+    first: ActionSolution,
+    guesses: list[np.ndarray],
+    limits: Limits,
+    tick: Callable[..., None],
+) -> ActionSolution:
+    """Return the least of the paths that converge from the guesses, the first where none does."""
+    brief = Limits(limits.tol, min(limits.max_iterations, BRIEF))
+    others = [solver.solve(action, guess, brief, tick) for guess in guesses]
+    converged = [found for found in (first, *others) if found.success]
+    if not converged:
+        return first
+    best = min(converged, key=lambda found: action.at(found.points).value)
+    return replace(best, stats={**best.stats, "guesses": 1 + len(guesses)})
 
 
 def _known(solution: ActionSolution, mode: LowestMode | None) -> LowestMode | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.action.discrete import DiscreteAction
-from actionopt.action.examine import Looks, examined
+from actionopt.action.examine import Looks, found_and_examined
 from actionopt.action.guess import first_guess
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.newton.solve import make_density
@@ -120,10 +120,8 @@ def minimize_action(
     action = DiscreteAction(make_density(task, small=True), task)
     guessed = time.perf_counter() - began
     with progress_bar(None, f"action ({chosen.name})", progress) as tick:
-        solution = chosen.solve(action, points, limits, tick)
-        if solution.success:
-            wanted = Looks(second_order, escape=guess is None if escape is None else escape)
-            solution = examined(chosen, action, solution, wanted, limits, tick)
+        looks = Looks(second_order, around=guess is None if escape is None else escape)
+        solution = found_and_examined(chosen, action, points, looks, limits, tick)
     density = action.density if isinstance(what, Lagrangian) else make_density(task)
     stats = {**solution.stats, "solver": chosen.name, "guess_time": guessed}
     if action.end_cost is not None:

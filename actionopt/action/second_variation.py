@@ -42,8 +42,8 @@ class LowestMode:
 def lowest_mode(point: ActionPoint) -> LowestMode | None:
     """Return the lowest mode at a path; None where the kinetic part is not positive definite.
 
-    With few coordinates H is assembled, and Lanczos' method runs on the inverse of `H + s M`, with the least s for which
-    that has a Cholesky factor; with many it runs on products with H, preconditioned by the time Laplacian.
+    With few coordinates H is assembled, and Lanczos' method runs on the inverse of `H + s M`, with the least s for
+    which that has a Cholesky factor; with many it runs on products with H, preconditioned by the time Laplacian.
     """
     density = point.action.density
     with np.errstate(all="ignore"):
@@ -68,11 +68,11 @@ def _assembled(point: ActionPoint) -> LowestMode | None:
     if point.end is not None:
         assembly.add_last(whole, point.end[2])
     inertia = assembly.banded(kinetic)
-    cholesky_banded(inertia)
+    cholesky_banded(inertia, lower=True)
     shift, factor = 0.0, None
     while factor is None:
         try:
-            factor = cholesky_banded(whole + shift * inertia)
+            factor = cholesky_banded(whole + shift * inertia, lower=True)
         except LinAlgError:
             shift = 4.0 * shift or ROUNDING
             if shift > 1e12:
@@ -85,22 +85,20 @@ def _assembled(point: ActionPoint) -> LowestMode | None:
         return _banded_product(inertia, x.ravel()).reshape(x.shape) * free
 
     def invert(y: np.ndarray) -> np.ndarray:
-        return np.asarray(cho_solve_banded((factor, False), y.ravel()).reshape(y.shape)) * free
+        return np.asarray(cho_solve_banded((factor, True), y.ravel()).reshape(y.shape)) * free
 
     # eigenvalues 1/(lambda + s) of (H + s M)^{-1} M, the largest of which is the lowest lambda
     largest, direction = _lanczos(multiply, invert, free, largest=True)
     return LowestMode(1.0 / largest - shift, direction)
 
 
-def _tightened(
-    whole: np.ndarray, inertia: np.ndarray, shift: float, factor: np.ndarray
-) -> tuple[float, np.ndarray]:
+def _tightened(whole: np.ndarray, inertia: np.ndarray, shift: float, factor: np.ndarray) -> tuple[float, np.ndarray]:
     """Bring the shift within a tenth of the least that works: Lanczos' method then takes few steps."""
     low = shift / 4.0
     while shift > 1.1 * low:
         middle = np.sqrt(low * shift)
         try:
-            factor, shift = cholesky_banded(whole + middle * inertia), middle
+            factor, shift = cholesky_banded(whole + middle * inertia, lower=True), middle
         except LinAlgError:
             low = middle
     return shift, factor
@@ -124,8 +122,10 @@ def _lanczos(multiply: Operator, invert: Operator, free: np.ndarray, *, largest:
     dual = rng.standard_normal(free.shape) * free
     primal = invert(dual)
     norm = np.sqrt(np.vdot(dual, primal))
-    duals, primals, diagonal, beside = [dual / norm], [primal / norm], [], []
-    value, vector = np.inf, np.ones(1)
+    duals, primals = [dual / norm], [primal / norm]
+    diagonal: list[float] = []
+    beside: list[float] = []
+    value, vector, settled = np.inf, np.ones(1), False
     for _ in range(min(ITERATIONS, int(free.sum()))):
         moved = multiply(primals[-1])
         diagonal.append(float(np.vdot(primals[-1], moved)))
@@ -138,21 +138,23 @@ def _lanczos(multiply: Operator, invert: Operator, free: np.ndarray, *, largest:
         primal = invert(moved)
         square = float(np.vdot(moved, primal))
         norm = np.sqrt(max(square, 0.0))
-        if norm * abs(vector[-1]) <= 1e-6 * max(abs(value), 1e-3) or norm <= 1e-14 * abs(diagonal[0]):
+        settled = norm * abs(vector[-1]) <= 1e-6 * max(abs(value), 1e-3) or norm <= 1e-14 * abs(diagonal[0])
+        if settled:
             break
         beside.append(norm)
         duals.append(moved / norm)
         primals.append(primal / norm)
+    if not settled and len(diagonal) < int(free.sum()) and value > -CLEAR:
+        raise LinAlgError("the lowest eigenvalue did not settle")
     direction = sum(c * p for c, p in zip(vector, primals, strict=False))
     return value, np.asarray(direction)
 
 
-def _banded_product(upper: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Multiply a symmetric matrix in upper banded storage with a vector."""
-    width = len(upper) - 1
-    out = upper[-1] * x
-    for k in range(1, width + 1):
-        band = upper[width - k, k:]
+def _banded_product(lower: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Multiply a symmetric matrix in lower banded storage with a vector."""
+    out = lower[0] * x
+    for k in range(1, len(lower)):
+        band = lower[k, :-k]
         out[:-k] += band * x[k:]
         out[k:] += band * x[:-k]
     return np.asarray(out)

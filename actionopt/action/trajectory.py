@@ -170,6 +170,17 @@ class Trajectory:
         return float(self.stats.get("end_cost", 0.0))
 
     @property
+    def lowest_eigenvalue(self) -> float | None:
+        """Lowest eigenvalue of the second variation against its kinetic part; None where it was not computed."""
+        value = self.stats.get("lowest_eigenvalue")
+        return None if value is None else float(value)
+
+    @property
+    def is_minimum(self) -> bool | None:
+        """Whether every direction raises the action to second order; None where that is not known."""
+        return self.stats.get("is_minimum")
+
+    @property
     def step_actions(self) -> np.ndarray:
         """The action of each interval, `(N,)`."""
         weighted = self.discretisation.weights * self.action_density

@@ -6,52 +6,74 @@ Statuses other than "converged" that are given here: "saddle", "underresolved", 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from actionopt.action.density.formula import LagrangianDensity
 from actionopt.action.discrete import ActionPoint, DiscreteAction
 from actionopt.action.lagrangian import Drift
+from actionopt.action.longer import Longer
 from actionopt.action.scheme import position_laws, slope_laws
 from actionopt.action.second_variation import LowestMode
 from actionopt.action.task import ActionSolution
 from actionopt.problem import Problem
 
-RESOLVED = 0.05  # part of the action by which that of the curve may differ from the scheme's
-SETTLED = 0.01  # part of the action that a horizon longer by itself may still save, to first order
-WAITING = 1e-3  # part of the action that waiting in the start over the whole horizon may cost
+RESOLVED = 0.05  # part of the action by which that of the curve may differ; the action is wrong by a part of that
+ALMOST_FLOW = 0.05  # part of the kinetic action below which the action itself is no measure
 FOUR_POINTS = np.polynomial.legendre.leggauss(4)
 
 
-def judged(action: DiscreteAction, solution: ActionSolution, mode: LowestMode | None) -> ActionSolution:
-    """Say what is known of a stationary path beyond that; `mode` is its lowest mode, where it was computed."""
-    point = action.at(solution.points)
-    words: list[str] = [solution.message]
-    status = solution.status
-    stats: dict[str, Any] = dict(solution.stats)
+def judged(
+    action: DiscreteAction,
+    solution: ActionSolution,
+    mode: LowestMode | None,
+    longer: Longer | None,
+    fading: float = 0.0,
+) -> ActionSolution:
+    """Say what is known of a stationary path beyond that.
+
+    Parameters
+    ----------
+    action : DiscreteAction
+    solution : ActionSolution
+        A converged one.
+    mode : LowestMode or None
+        Its lowest mode, where that was computed.
+    longer : Longer or None
+        What a longer horizon saves, where one was tried.
+    fading : float
+        What part of the action a longer horizon saves to first order, where that is worth a word and none was tried.
+    """
+    status, words, stats = solution.status, [solution.message], dict(solution.stats)
     if mode is not None:
         stats |= {"lowest_eigenvalue": mode.value, "is_minimum": mode.is_minimum}
         words.append(_second_variation(mode))
         status = "saddle" if mode.is_minimum is False else status
-    with np.errstate(all="ignore"):
-        curve = curve_action(point)
-        off = abs(curve - point.value) / max(point.magnitude, np.finfo(float).tiny)
-        saved = _saved_by_time(point) if solution.forces is None else 0.0
-    if _is_transition(action) and not off <= RESOLVED:
-        stats["curve_action"] = curve
-        status = "underresolved"
+    if _has_an_action(action):
+        point = action.at(solution.points)
+        with np.errstate(all="ignore"):
+            stats["curve_action"] = curve = curve_action(point)
+            off = abs(curve - point.value) / (point.magnitude + ALMOST_FLOW * _kinetic(point))
+        if not off <= RESOLVED:
+            status = "underresolved"
+            words.append(
+                f"the action of the curve itself is {curve:.6g}, {100 * off:.2g} % off: the grid is too coarse for it. "
+                'Take more steps, scheme="gauss2", or times= that are dense where the path moves fast'
+            )
+    if longer is not None and status == "converged":
+        stats["longer_horizon"], stats["longer_action"] = longer.horizon, longer.action
+        if longer.saves:
+            status = "horizon too short"
+            words.append(
+                f"over the horizon {longer.horizon:.4g} the action is {longer.action:.6g}, {100 * longer.saved:.2g} % "
+                "less: take a longer horizon, or least_action_path, which needs none"
+            )
+    elif fading:
+        stats["saved_by_horizon"] = fading
         words.append(
-            f"the action of the curve itself is {curve:.6g}, {100 * off:.2g} % off: the grid is too coarse for it. "
-            'Take more steps, scheme="gauss2", or times= that are dense where the path moves fast'
-        )
-    elif saved > SETTLED:
-        stats["saved_by_horizon"] = saved
-        words.append(
-            f"the action still falls with a longer horizon, at first by {100 * saved / 10:.2g} % for a tenth more: "
+            f"the action still falls with the horizon, by {100 * fading / 10:.2g} % for the next tenth of it: "
             "least_action_path finds its infimum over all horizons"
         )
-        if status == "converged" and _leaves_an_attractor(point):
-            status = "horizon too short"
     return replace(solution, status=status, message="; ".join(words), stats=stats)
 
 
@@ -78,44 +100,18 @@ def _second_variation(mode: LowestMode) -> str:
     return f"{kind} ({eigenvalue}); other guesses may end lower"
 
 
-def _is_transition(action: DiscreteAction) -> bool:
-    """Whether the path has an action of its own, as one between given ends has and a flow has not."""
-    return not np.isnan(action.task.end).all() or not isinstance(action.task.what, Problem)
+def _has_an_action(action: DiscreteAction) -> bool:
+    """Whether the path has an action of its own, as one between given ends has and a flow has not, and it costs little.
 
-
-def _saved_by_time(point: ActionPoint) -> float:
-    """`H T / S`, what a longer horizon saves to first order, as dS/dT = -H; zero where that is not what is asked."""
-    action = point.action
+    Systems that are written as one graph are evaluated at a thousand stages in no time, networks are not.
+    """
     task = action.task
-    if np.isnan(task.start).any() or np.isnan(task.end).any() or not isinstance(task.what, (Problem, Drift)):
-        return 0.0
-    if not point.value > 0:
-        return 0.0
-    return float(action.scheme.weights @ point.expansion.hamiltonian) / point.value
+    flows = isinstance(task.what, (Problem, Drift)) and np.isnan(task.end).all()
+    return isinstance(action.density, LagrangianDensity) and not flows
 
 
-def _leaves_an_attractor(point: ActionPoint) -> bool:
-    """Whether the path starts where the flow rests, or on a cycle of it: then waiting costs nothing."""
-    task, density = point.action.task, point.action.density
-    times = task.scheme.times
-    horizon = times[-1] - times[0]
-    still = density.expand(task.start[None], np.zeros((1, task.size)), times[:1])
-    if horizon * still.value[0] <= WAITING * point.value:
-        return True
-    return isinstance(task.what, Drift) and _returns(task.what, task.start, horizon)
-
-
-def _returns(what: Drift, start: np.ndarray, horizon: float) -> bool:
-    """Whether the flow comes back to the start, after it has left, within the horizon."""
-    from scipy.integrate import solve_ivp  # a third of a second, which few runs need
-
-    from actionopt.ops import NUMPY
-
-    flow = solve_ivp(
-        lambda t, w: what.drift(NUMPY, w), (0.0, horizon), start, method="LSODA", rtol=1e-6, atol=1e-9, dense_output=True
-    )
-    if not flow.success:
-        return False
-    away = np.linalg.norm(flow.sol(np.linspace(0.0, horizon, 2000)).T - start, axis=1)
-    far = int(away.argmax())
-    return bool(away[far:].min() <= 0.02 * away[far])
+def _kinetic(point: ActionPoint) -> float:
+    """`int 1/2 v . l_vv v dt`, what remains of the terms of the action along a flow."""
+    expansion = point.expansion
+    moved = expansion.product(np.zeros_like(expansion.v), expansion.v)[1]
+    return 0.5 * float(abs(point.action.scheme.weights @ (moved * expansion.v)).sum())

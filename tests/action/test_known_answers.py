@@ -135,10 +135,17 @@ def test_maier_stein_beyond_it_leaves_the_axis() -> None:
     mirrored = maier_stein_path(10.0, BENT * [1.0, -1.0])
     np.testing.assert_allclose(mirrored.action, found.action, rtol=1e-10)
     np.testing.assert_allclose(mirrored.weights, found.weights * [1.0, -1.0], atol=1e-5)
-    # the axis is stationary as well, and dearer: a saddle of the action, which the message allows for
-    on_axis = maier_stein_path(10.0, "line")
+    assert found.is_minimum is True
+    # without a guess, the straight line is left for one side of it
+    chosen = maier_stein_path(10.0, None)
+    assert chosen.action == pytest.approx(found.action, rel=1e-8)
+    # the axis is stationary as well, and dearer: a saddle of the action, and who asks for it is told so
+    with pytest.raises(ao.SolverError, match="a saddle of the action, not a minimum") as caught:
+        maier_stein_path(10.0, "line")
+    on_axis = caught.value.result
+    assert (on_axis.status, on_axis.is_minimum) == ("saddle", False)
+    assert on_axis.lowest_eigenvalue < -1.0
     assert on_axis.action == pytest.approx(0.5, abs=1e-6)
-    assert "symmetric ones on a saddle of the action" in on_axis.message
 
 
 def climb(start: str, saddle: str) -> float:

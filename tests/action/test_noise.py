@@ -92,7 +92,7 @@ def test_least_action_does_not_depend_on_the_coordinate(solver: str) -> None:
         x = ops.sinh(y)
         return (x - x**3) / ops.cosh(y)
 
-    options: dict[str, Any] = {"horizon": 6.0, "steps": 120, "scheme": "gauss2", "solver": solver}
+    options: dict[str, Any] = {"horizon": 8.0, "steps": 120, "scheme": "gauss2", "solver": solver}
     varying = ao.Drift(1, lambda ops, x: x - x**3, noise=lambda ops, x: 1.0 + x * x)
     found = ao.minimize_action(varying, [-1.0], [0.2], **options)
     other = ao.minimize_action(ao.Drift(1, in_y), np.arcsinh([-1.0]), np.arcsinh([0.2]), **options)

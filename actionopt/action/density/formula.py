@@ -23,7 +23,7 @@ from actionopt.ops.columns import COLUMNS
 from actionopt.problem import Problem
 from actionopt.symbolic import loss_function, module_function
 
-HESSIAN_LIMIT = 24  # coordinates up to which the dense Hessian of l is formed at every stage
+HESSIAN_LIMIT = 64  # coordinates up to which the dense Hessian of l is formed at every stage
 
 
 class LagrangianDensity(Density):

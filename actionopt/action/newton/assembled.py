@@ -29,7 +29,7 @@ class AssembledHessian:
         rows, self.width = entries[:, :, None], per_stage * n - 1
         offset = entries[:, None, :] - rows
         self.upper = offset >= 0
-        self.places = ((self.width - offset) * action.free.size + entries[:, None, :])[self.upper]
+        self.places = (offset * action.free.size + rows)[self.upper]
         fixed = ~action.free.ravel()
         self.kept = np.where(fixed[rows] | fixed[entries[:, None, :]], 0.0, 1.0)[self.upper]
         self.fixed = fixed
@@ -44,7 +44,7 @@ class AssembledHessian:
             self._point = point
             self._end = None if point.end is None else convex_matrix(point.end[2])
             self._factor = self._factorise(convex_part(point.expansion))  # type: ignore[arg-type]
-        return cho_solve_banded((self._factor, False), residual.ravel()).reshape(residual.shape)
+        return np.asarray(cho_solve_banded((self._factor, True), residual.ravel()).reshape(residual.shape))
 
     def _factorise(self, convex: np.ndarray) -> np.ndarray:
         """Cholesky factor of the assembled stages; over long horizons rounding asks for a little more of `l_vv`."""
@@ -57,7 +57,7 @@ class AssembledHessian:
             if self._end is not None:
                 self.add_last(banded, self._end)
             try:
-                return cholesky_banded(banded)
+                return cholesky_banded(banded, lower=True)
             except LinAlgError:
                 continue
         raise SolverError(
@@ -66,23 +66,23 @@ class AssembledHessian:
         )
 
     def banded(self, stage_hessians: np.ndarray) -> np.ndarray:
-        """Lay stage Hessians `(M, 2n, 2n)` into upper banded storage, the identity where X is fixed."""
+        """Lay stage Hessians `(M, 2n, 2n)` into lower banded storage, the identity where X is fixed."""
         stages, n = len(stage_hessians), stage_hessians.shape[-1] // 2
         blocks = stage_hessians.reshape(stages, 2, n, 2, n)
         local = np.einsum("m,mai,mijkl,mbk->majbl", self.weights, self.laws, blocks, self.laws, optimize=True)
         values = local.reshape(stages, self.width + 1, self.width + 1)[self.upper] * self.kept
         size = len(self.fixed)
         banded = np.bincount(self.places, values, minlength=(self.width + 1) * size).reshape(self.width + 1, size)
-        banded[-1, self.fixed] = 1.0
+        banded[0, self.fixed] = 1.0
         return banded
 
     def add_last(self, banded: np.ndarray, matrix: np.ndarray) -> None:
-        """Add a matrix `(n, n)` on the last point to upper banded storage, where it is free."""
+        """Add a matrix `(n, n)` on the last point to lower banded storage, where it is free."""
         n, free = len(matrix), np.flatnonzero(self._last_free)
         first = banded.shape[1] - n
         for i in free:
             for j in free[free >= i]:
-                banded[self.width - (j - i), first + j] += matrix[i, j]
+                banded[j - i, first + i] += matrix[i, j]
 
 
 def convex_matrix(matrix: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from actionopt.action.density.density import Density
-from actionopt.action.density.formula import LagrangianDensity
+from actionopt.action.density.formula import HESSIAN_LIMIT, LagrangianDensity
 from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.discrete import ActionPoint, DiscreteAction
 from actionopt.action.lagrangian import Lagrangian
@@ -20,8 +20,8 @@ from actionopt.errors import InputError
 from actionopt.metric.kinds import kind_of
 from actionopt.problem import Problem
 
-SMALL = 12  # coordinates up to which the assembled Hessian preconditions, measured in benchmarks/action.py
-FEW_TERMS = 256  # samples times coordinates up to which a problem's gradient flow is written as one scalar graph
+SMALL = 12  # weights up to which a problem's flow is written as one scalar graph, measured in benchmarks/action.py
+FEW_TERMS = 256  # and samples times weights
 
 
 class NewtonSolver:
@@ -90,12 +90,12 @@ def _is_scalar_flow(task: ActionTask) -> bool:
 def takes_free_start(task: ActionTask) -> bool:
     """Whether the start is fixed, or the assembled Hessian preconditions, which does without."""
     return not np.isnan(task.start).any() or (
-        task.size <= SMALL and (isinstance(task.what, Lagrangian) or _is_scalar_flow(task))
+        task.size <= HESSIAN_LIMIT and (isinstance(task.what, Lagrangian) or _is_scalar_flow(task))
     )
 
 
 def _preconditioner(action: DiscreteAction) -> Preconditioner:
-    if isinstance(action.density, LagrangianDensity) and action.density.size <= SMALL:
+    if isinstance(action.density, LagrangianDensity) and action.density.has_hessian:
         return AssembledHessian(action).solve
     laplacian = TimeLaplacian(action.task)
     return lambda point, residual: laplacian.solve(point.expansion, residual)

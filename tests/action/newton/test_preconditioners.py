@@ -107,9 +107,9 @@ def test_banded_hessian_is_the_hessian(scheme: str, end: str, rng: np.random.Gen
     width, size = len(banded) - 1, banded.shape[1]
     full = np.zeros((size, size))
     for offset in range(width + 1):
-        full += np.diag(banded[width - offset, offset:], offset)
+        full += np.diag(banded[offset, : size - offset], -offset)
         if offset:
-            full += np.diag(banded[width - offset, offset:], -offset)
+            full += np.diag(banded[offset, : size - offset], offset)
     free = action.free.ravel()
     np.testing.assert_allclose(full[np.ix_(free, free)], dense_hessian(point), rtol=1e-10, atol=1e-11)
 
