@@ -28,7 +28,7 @@ def to_a_minimum(
     """
     mode = lowest_mode(action.at(solution.points))
     for escapes in range(1, ESCAPES + 1):
-        if mode is None or mode.is_minimum is not False:
+        if mode is None or mode.is_minimum:
             break
         step = STEP * _extent(solution.points) / abs(mode.direction).max() * mode.direction
         sides = [solver.solve(action, solution.points + sign * step, limits, tick) for sign in (1.0, -1.0)]

@@ -20,7 +20,7 @@ from actionopt.action.newton.assembled import AssembledHessian
 from actionopt.action.newton.time_laplacian import TimeLaplacian
 
 ROUNDING = 1e-10  # the first shift tried, in units of the kinetic part
-CLEAR = 1e-6  # below minus this an eigenvalue is negative whatever the residual of the path; above zero, a minimum
+CLEAR = 1e-6  # an eigenvalue within this of zero is a flat direction: what is left of the residual decides its sign
 ITERATIONS = 60
 
 Operator = Callable[[np.ndarray], np.ndarray]
@@ -34,9 +34,9 @@ class LowestMode:
     direction: np.ndarray
 
     @property
-    def is_minimum(self) -> bool | None:
-        """Whether every direction raises the action to second order; None where one is flat."""
-        return True if self.value > 0.0 else False if self.value < -CLEAR else None
+    def is_minimum(self) -> bool:
+        """Whether no direction lowers the action to second order; flat ones may be there."""
+        return bool(self.value >= -CLEAR)
 
 
 def lowest_mode(point: ActionPoint) -> LowestMode | None:
@@ -89,7 +89,7 @@ def _assembled(point: ActionPoint) -> LowestMode | None:
 
     # eigenvalues 1/(lambda + s) of (H + s M)^{-1} M, the largest of which is the lowest lambda
     largest, direction = _lanczos(multiply, invert, free, largest=True)
-    return LowestMode(1.0 / largest - shift, direction)
+    return LowestMode(float(1.0 / largest - shift), direction)
 
 
 def _tightened(whole: np.ndarray, inertia: np.ndarray, shift: float, factor: np.ndarray) -> tuple[float, np.ndarray]:

@@ -14,8 +14,8 @@ from actionopt.action.discrete import ActionPoint, DiscreteAction
 from actionopt.action.lagrangian import Drift
 from actionopt.action.longer import Longer
 from actionopt.action.scheme import position_laws, slope_laws
-from actionopt.action.second_variation import LowestMode
-from actionopt.action.task import ActionSolution
+from actionopt.action.second_variation import CLEAR, LowestMode
+from actionopt.action.task import ActionSolution, relative
 from actionopt.problem import Problem
 
 RESOLVED = 0.05  # part of the action by which that of the curve may differ; the action is wrong by a part of that
@@ -48,12 +48,12 @@ def judged(
     if mode is not None:
         stats |= {"lowest_eigenvalue": mode.value, "is_minimum": mode.is_minimum}
         words.append(_second_variation(mode))
-        status = "saddle" if mode.is_minimum is False else status
+        status = status if mode.is_minimum else "saddle"
     if _has_an_action(action):
         point = action.at(solution.points)
         with np.errstate(all="ignore"):
             stats["curve_action"] = curve = curve_action(point)
-            off = abs(curve - point.value) / (point.magnitude + ALMOST_FLOW * _kinetic(point))
+            off = relative(abs(curve - point.value), point.magnitude + ALMOST_FLOW * _kinetic(point))
         if not off <= RESOLVED:
             status = "underresolved"
             words.append(
@@ -94,9 +94,9 @@ def curve_action(point: ActionPoint) -> float:
 
 def _second_variation(mode: LowestMode) -> str:
     eigenvalue = f"lowest eigenvalue of the second variation {mode.value:.2g}"
-    if mode.is_minimum is False:
+    if not mode.is_minimum:
         return f"a saddle of the action, not a minimum ({eigenvalue}): start from a guess off it, such as path_through"
-    kind = "a local minimum" if mode.is_minimum else "flat to second order in one direction"
+    kind = "a local minimum" if mode.value > CLEAR else "a local minimum, all but flat in one direction"
     return f"{kind} ({eigenvalue}); other guesses may end lower"
 
 

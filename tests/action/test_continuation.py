@@ -41,7 +41,7 @@ def test_continuation_needs_fewer_steps_than_a_straight_line() -> None:
     direct = ao.minimize_action(problem, *ends, horizon=0.04, **options)
     paths = ao.continue_action(problem, *ends, horizons=(0.01, 0.02, 0.03, 0.04), **options)
     assert paths[-1].action == pytest.approx(direct.action, rel=1e-6)
-    assert 2 * sum(path.stats["iterations"] for path in paths) < direct.stats["iterations"]
+    assert sum(path.stats["iterations"] for path in paths) < direct.stats["iterations"]
 
 
 def test_only_the_last_horizon_must_converge() -> None:
