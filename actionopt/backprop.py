@@ -46,6 +46,12 @@ class Adjoints:
     gradient: np.ndarray
     network: Network = field(repr=False)
 
+    def __repr__(self) -> str:
+        sizes = " ".join(str(state.shape[-1]) for state in self.states)
+        samples = self.states[0].shape[-2] if self.states else 0
+        size = float(np.abs(self.gradient).max(initial=0.0))
+        return f"Adjoints(states of sizes {sizes}, {samples} samples, largest gradient entry {size:.3g})"
+
     def state(self, node: Any) -> np.ndarray:
         """Return the state of a node, given as it was written down or by name."""
         index = self.network.index(node)

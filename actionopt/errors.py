@@ -25,6 +25,12 @@ class SolverError(RuntimeError):
         self.result = result
 
 
+def check_name(owner: str, name: object) -> None:
+    """Raise InputError unless a name is a string or None."""
+    if name is not None and not isinstance(name, str):
+        raise InputError(f"{owner}: name must be a string, got {name!r} of type {type(name).__name__}")
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     """Build the error for a name that is not among the known ones, with the nearest one suggested."""
     names = sorted(map(str, known))

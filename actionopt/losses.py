@@ -9,6 +9,7 @@ import numpy as np
 
 from actionopt.arrays import real_array
 from actionopt.errors import InputError
+from actionopt.memory import check_memory
 from actionopt.modules.derived import pull_back
 from actionopt.ops import Ops, duals_over
 from actionopt.ops.base import Array
@@ -32,6 +33,11 @@ class Loss:
                 setattr(cls, derived, getattr(Loss, derived))
         if "value" in vars(cls) and "entries" not in vars(cls):
             cls.elementwise = False
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}()" if type(self).__module__ == __name__ else f"{type(self).__name__}: {self.name}"
+        )
 
     def value(self, ops: Ops, y: Array, target: Array) -> Array:
         """Return the energy of each sample, `(..., B)`."""
@@ -148,7 +154,10 @@ class SoftmaxCrossEntropy(Loss):
             sample = int(np.argmax(wrong))
             raise InputError(f"{expected}; got {labels[sample]} at sample {sample}")
         check_samples(labels, samples)
-        return np.eye(out_size)[labels.astype(int)]
+        check_memory(f"{out_size} classes of {samples} samples, one-hot,", samples * out_size, "take fewer at a time")
+        one_hot = np.zeros((samples, out_size))
+        one_hot[np.arange(samples), labels.astype(int)] = 1.0
+        return one_hot
 
 
 class Logistic(Loss):
@@ -193,6 +202,9 @@ class CustomLoss(Loss):
             raise InputError(f"CustomLoss takes a function value(ops, y, target), got {value!r}")
         self.formula = value
         self.name = name
+
+    def __repr__(self) -> str:
+        return f"CustomLoss({self.name!r})"
 
     def value(self, ops: Ops, y: Array, target: Array) -> Array:
         out = self.formula(ops, y, target)

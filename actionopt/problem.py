@@ -13,7 +13,7 @@ import numpy as np
 from actionopt import wiring
 from actionopt.arrays import real_array
 from actionopt.backprop import gradient_of
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import InputError, check_name, unknown_name
 from actionopt.interop import onnx_parts, read_sklearn
 from actionopt.losses import Loss, as_samples
 from actionopt.modules.base import Module, positive
@@ -23,6 +23,7 @@ from actionopt.nodes import Cost
 from actionopt.ops import NUMPY
 from actionopt.origin import Rebuilt
 from actionopt.stacking import stacked, with_data
+from actionopt.tables import html_table
 from actionopt.weighted import weigh
 
 P = ParamSpec("P")
@@ -108,6 +109,7 @@ class Problem(Rebuilt):
     ) -> None:
         if not callable(output_metric) and output_metric not in (None, *OUTPUT_METRICS):
             raise unknown_name("output_metric", output_metric, OUTPUT_METRICS)
+        check_name("Problem", name)
         self.name = name or "problem"
         self.output_metric = output_metric
         self.weight_decay = _weight_decay(weight_decay)
@@ -201,6 +203,11 @@ class Problem(Rebuilt):
     def numbers(self) -> int:
         """How many numbers the widest array of an evaluation at one point holds."""
         return self.samples * max(place.size for place in self.nodes)
+
+    def _repr_html_(self) -> str:
+        weights = [group.module.weight_size for group in self.groups]
+        rows = [(group.name, repr(group.module), count) for group, count in zip(self.groups, weights, strict=True)]
+        return html_table(("weights", "module", "number"), rows, caption=repr(self))
 
     @property
     def nodes(self) -> tuple[Place, ...]:

@@ -49,6 +49,9 @@ class WeightedLoss(Loss):
         self.loss, self.weights = loss, weights
         self.name = f"weighted {loss.name}"
 
+    def __repr__(self) -> str:
+        return f"WeightedLoss({self.loss!r}, weights {self.weights.shape})"
+
     def value(self, ops: Ops, y: Array, target: Array) -> Array:
         _, inner, weights = self.apart(ops, target)
         if self.weights.shape[1] > 1:

@@ -9,7 +9,7 @@ import numpy as np
 
 from actionopt.action.formulas import stage_formula_of
 from actionopt.action.noise import Constant, make_form
-from actionopt.errors import InputError
+from actionopt.errors import InputError, check_name
 from actionopt.ops import NUMPY, Ops
 from actionopt.ops.base import Array
 from actionopt.origin import Rebuilt
@@ -73,6 +73,7 @@ class Lagrangian(Rebuilt):
         self.bounds = bounds
         self.equality, self.constraint, self.end_cost = equality, constraint, end_cost
         self.potential = energy
+        check_name(type(self).__name__, name)
         self.name = name or type(self).__name__.lower()
 
     def value(self, ops: Ops, w: Array, v: Array, t: Array = 0.0) -> Array:

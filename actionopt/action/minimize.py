@@ -20,6 +20,7 @@ from actionopt.action.system import System
 from actionopt.action.task import Limits, make_task
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import SolverError
+from actionopt.memory import check_memory
 from actionopt.problem import Problem
 
 
@@ -103,7 +104,11 @@ def minimize_action(
     """
     began = time.perf_counter()
     limits = Limits(tol, max_iterations)
-    laid = make_scheme(scheme, make_grid(horizon, steps, times))
+    grid = make_grid(horizon, steps, times)
+    check_memory(
+        f"a path of {len(grid)} nodes with {what.size} coordinates", 4.0 * len(grid) * what.size, "take fewer steps"
+    )
+    laid = make_scheme(scheme, grid)
     task = make_task(
         what,
         start,

@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 
 from actionopt.arrays import real_array
 from actionopt.errors import InputError, unknown_name
+from actionopt.memory import check_memory
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def make_grid(horizon: Any, steps: Any, times: Any = None) -> np.ndarray:
         raise InputError(f"horizon must be a positive, finite number, got {horizon!r}")
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
         raise InputError(f"steps must be a whole number >= 1, got {steps!r}")
+    check_memory(f"a grid of {steps} steps", 3.0 * steps, "take fewer steps")
     return np.linspace(0.0, float(horizon), int(steps) + 1)
 
 

@@ -18,6 +18,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from actionopt.action.density.local_model import LocalModel
 from actionopt.contraction.smooth import check_smooth
 from actionopt.errors import InputError
+from actionopt.memory import check_memory
 from actionopt.metric.kinds import kind_of
 from actionopt.ops import NUMPY, duals_over
 from actionopt.problem import Problem
@@ -73,6 +74,7 @@ def displacement(problem: Problem, w: Any, metric: str = "layerwise") -> Displac
     """
     model = LocalModel(problem, metric)
     w = problem.check_point(w)
+    check_memory("a contraction rate's matrices", 4.0 * float(problem.size) ** 2, "compute it for parts of the system")
     check_smooth(problem, w, output_metric=not model.constant)
     with np.errstate(all="ignore"):
         gradient = _finite("the gradient", problem.gradient(w))

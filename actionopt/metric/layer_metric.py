@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from actionopt.arrays import real_array
 from actionopt.backprop import ForwardPass, adjoints_of, forward_pass
 from actionopt.errors import InputError, unknown_name
+from actionopt.memory import check_memory
 from actionopt.metric.block import Block, metric_blocks
 from actionopt.metric.output_factor import output_factor
 from actionopt.metric.report import MetricReport, ReportRow
@@ -197,6 +198,7 @@ class LayerMetric(LinearOperator):  # type: ignore[misc]  # SciPy is not typed
 
     def dense(self) -> np.ndarray:
         """Return G as an array `(n, n)`."""
+        check_memory("the dense metric", float(self.shape[0]) ** 2, "use metric @ v, or metric.blocks")
         dense = np.diag(self.problem.mass)
         for block in self.blocks:
             dense[block.weights, block.weights] = block.dense()

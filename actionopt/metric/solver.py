@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from actionopt.errors import SolverError
+from actionopt.memory import check_memory
 from actionopt.metric.block import Block
 from actionopt.metric.conjugate import REMEDY, Factor, Iterate, conjugate_gradients
 from actionopt.metric.cost import factor_cost, iteration_cost
@@ -202,6 +203,8 @@ class BlockSolver:
     def factorise(self) -> Factor:
         """Return the factor of the block's own system, made on first use."""
         if self.own is None:
+            what = f"{self.block.label}: the {self.form.name} matrix"
+            check_memory(what, float(self.form.size) ** 2, "use solve='cg' or solve='auto', or fewer samples")
             self.own = Factor(self.form)
             self.spent += self.price
         return self.own

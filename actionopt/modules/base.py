@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.arrays import real_array
-from actionopt.errors import InputError
+from actionopt.errors import InputError, check_name
 from actionopt.modules.derived import pull_back
 from actionopt.modules.node import Node, place
 from actionopt.ops import NUMPY, Ops, duals_over
@@ -70,6 +70,7 @@ class Module:
         if mass is not None:
             self.mass = mass
         if name is not None:
+            check_name(type(self).__name__, name)
             self.name = name
 
     def __call__(self, *nodes: Node, name: str | None = None) -> Node:
