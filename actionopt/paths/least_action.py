@@ -11,7 +11,6 @@ import numpy as np
 
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, SolverError
-from actionopt.ops import NUMPY
 from actionopt.paths.attractor import Limit
 from actionopt.paths.critical import at_rest, describe
 from actionopt.paths.geometric import action_density
@@ -214,7 +213,7 @@ def _message(status: str, value: float, start: Limit, gradient: float) -> str:
 def _energy(what: Any, points: np.ndarray) -> np.ndarray | None:
     if isinstance(what, Problem):
         return np.asarray(what.energy(points))
-    energy = what.energy(NUMPY, points)
+    energy = what.energy(points)
     return None if energy is None else np.asarray(energy, dtype=float)
 
 

@@ -152,6 +152,10 @@ def all_guesses(system: System, ends: Ends, starts: int, seed: int) -> list[Gues
         through += grid_ways(system, base, last[None], np.concatenate(known))[0]
     elif starts > 0:
         through += strings(system, base, last, starts, seed)
+    if not ends.limit.at_once and system.size == 2:
+        guesses += grid_ways(system, first, last[None], np.concatenate(known))[0]
+    elif not ends.limit.at_once and starts > 0:
+        guesses += strings(system, first, last, starts, seed)
     if ends.limit.at_once:
         return guesses + through
     if len(ends.limit.approach) < 2:

@@ -14,9 +14,10 @@ import actionopt as ao
 from tests.paths.reference import NONNORMAL, bent, cycle, linear, toggle
 
 
-def test_gaussian_at_seventy_two_points() -> None:
+@pytest.mark.parametrize("number", [8, pytest.param(72, marks=pytest.mark.slow)])
+def test_gaussian_on_a_circle(number: int) -> None:
     """Of a non-normal Ornstein-Uhlenbeck process it is `1/2 y . Sigma^{-1} y`."""
-    angles = np.linspace(0.0, 2 * np.pi, 72, endpoint=False)
+    angles = np.linspace(0.0, 2 * np.pi, number, endpoint=False)
     points = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     found = ao.quasipotential(ao.Drift(2, linear(NONNORMAL)), [0.0, 0.0], points)
     inverse = np.linalg.inv(solve_continuous_lyapunov(NONNORMAL, -np.eye(2)))
