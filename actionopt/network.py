@@ -201,7 +201,8 @@ class Network:
         """
         states: list[Array] = list(self.data)
         for place in self.placed:
-            piece, z = pieces[place.group], self.joined(ops, place, states)  # type: ignore[index]
+            of, piece = place.of, pieces[place.group]  # type: ignore[index]
+            z = states[of[0]] if len(of) == 1 else self.joined(ops, place, states)
             states.append(place.module.forward(ops, piece, z) if visit is None else visit(place, piece, z))  # type: ignore[union-attr]
         return states
 
@@ -236,21 +237,21 @@ class Network:
         """
         arrived: list[Array | None] = [sources.get(index) for index in range(len(self.nodes))]
         pulled: list[Any] = [None] * len(self.groups)
-        for index in reversed(range(len(self.data), len(self.nodes))):
-            adjoint, place = arrived[index], self.nodes[index]
-            if adjoint is None:
+        for place in reversed(self.placed):
+            index, of, group = place.index, place.of, place.group
+            if (adjoint := arrived[index]) is None:
                 continue
-            piece, z = pieces[place.group], self.joined(ops, place, states)  # type: ignore[index]
+            piece = pieces[group]  # type: ignore[index]
+            z = states[of[0]] if len(of) == 1 else self.joined(ops, place, states)
             if visit is None:
                 own, dz = place.module.vjp(ops, piece, z, states[index], adjoint)  # type: ignore[union-attr]
             else:
                 own, dz = visit(place, piece, z, states[index], adjoint)
-            before = pulled[place.group]  # type: ignore[index]
-            pulled[place.group] = own if before is None else before + own  # type: ignore[index]
-            if dz is None or not place.of:
+            before = pulled[group]  # type: ignore[index]
+            pulled[group] = own if before is None else before + own  # type: ignore[index]
+            if dz is None or not of:
                 continue
-            parts = [dz] if len(place.of) == 1 else ops.split(dz, self._cuts[index])
-            for source, part in zip(place.of, parts, strict=True):
+            for source, part in zip(of, [dz] if len(of) == 1 else ops.split(dz, self._cuts[index]), strict=True):
                 before = arrived[source]
                 if arrive is None:
                     arrived[source] = part if before is None else before + part

@@ -110,6 +110,7 @@ class Cost:
         loss, targets = weigh(loss, targets, sample_weight)
         for name, value in {"node": node, "loss": loss, "targets": targets, "weight": float(weight)}.items():
             object.__setattr__(self, name, value)
+        node.costed = True
 
     def __repr__(self) -> str:
         scale = "" if self.weight == 1.0 else f", weight={self.weight:g}"

@@ -76,7 +76,7 @@ def _check_whole(handles: Sequence[Node], index: dict[int, int]) -> None:
     """Refuse nodes that are made of these and lead to no cost, and inputs that were written among them for nothing."""
     for node in handles:
         for use in sorted(node.uses, key=lambda use: use.number):
-            if id(use) not in index:
+            if id(use) not in index and not _leads_to_cost(use):
                 raise InputError(
                     f"node {use.name!r}, placed on {node.name!r}, leads to no cost; give it one, ao.Cost({use.name}, "
                     "loss, targets), of weight=0 where its state is only looked at, or leave it out (del)"
@@ -86,6 +86,18 @@ def _check_whole(handles: Sequence[Node], index: dict[int, int]) -> None:
         raise InputError(
             f"input {idle[0].name!r} is not used: no module of the network takes it; place one on it, or leave it out"
         )
+
+
+def _leads_to_cost(node: Node) -> bool:
+    """Whether a cost stands on a node or on one made of it, be it another problem's."""
+    waiting, seen = [node], {id(node)}
+    while waiting:
+        one = waiting.pop()
+        if one.costed:
+            return True
+        waiting += [use for use in one.uses if id(use) not in seen]
+        seen.update(id(use) for use in one.uses)
+    return False
 
 
 def _check_one(handles: Sequence[Node], costs: Sequence[Cost], index: dict[int, int]) -> None:

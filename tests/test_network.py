@@ -307,6 +307,16 @@ def test_dangling_nodes_are_named() -> None:
     assert ao.Problem([cost_on(y)]).size == 9
 
 
+def test_costs_of_one_network_may_make_several_problems() -> None:
+    x = x_of()
+    h = ao.Dense(2, 2, "tanh")(x)
+    left, right = (cost_on(ao.Dense(2, 1)(ao.Dense(2, 2)(h))) for _ in range(2))
+    both, one, other = ao.Problem([left, right]), ao.Problem([left]), ao.Problem([right])
+    w = both.initial_weights(1)
+    split = [np.concatenate([w[:6], w[cut]]) for cut in (slice(6, 15), slice(15, 24))]
+    assert both.energy(w) == pytest.approx(one.energy(split[0]) + other.energy(split[1]), rel=1e-13)
+
+
 def test_unused_inputs_are_named() -> None:
     x, unused = x_of(), x_of(name="unused")
     y = ao.Dense(2, 1)(x)

@@ -33,6 +33,7 @@ class Node:
         self.name = name
         self.number = next(_clock)
         self.uses: WeakSet[Node] = WeakSet()  # nodes that take this one's state, while they exist
+        self.costed = False  # whether a cost has been put on it, of whichever problem
         for node in self.of:
             node.uses.add(self)
 

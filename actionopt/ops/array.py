@@ -67,7 +67,8 @@ class ArrayOps(Ops):
         return a * b if a.shape[-1] == 1 else np.matmul(a, b)
 
     def transpose(self, a: Array) -> Array:
-        return np.swapaxes(a, -1, -2)
+        transposed: np.ndarray = a.swapaxes(-1, -2)
+        return transposed
 
     def take(self, z: Array, indices: Sequence[int] | np.ndarray) -> Array:
         return np.take(z, checked_indices(indices, z.shape[-1]), axis=-1)
