@@ -7,7 +7,18 @@ from actionopt.action.minimize import minimize_action
 from actionopt.action.trajectory import Trajectory
 from actionopt.action.waypoints import path_through
 from actionopt.backprop import Adjoints, adjoints
-from actionopt.constrained import AdjointCheck, Constraint, Solution, check_adjoints, proximal_step, train
+from actionopt.constrained import (
+    AdjointCheck,
+    Ball,
+    Constraint,
+    Positive,
+    Simplex,
+    Solution,
+    Stiefel,
+    check_adjoints,
+    proximal_step,
+    train,
+)
 from actionopt.contraction.bounds import paper_stability_order, stability_bound
 from actionopt.contraction.certify import Certificate, certify
 from actionopt.contraction.compose import ComposedRate, feedback_rate, network_rate, parallel_rate, series_rate
@@ -64,6 +75,7 @@ __all__ = [
     "Adjoints",
     "Attention",
     "AveragePool2d",
+    "Ball",
     "BatchedMetric",
     "Certificate",
     "Chain",
@@ -98,15 +110,18 @@ __all__ = [
     "Node",
     "Parallel",
     "Parameter",
+    "Positive",
     "Problem",
     "Quasipotential",
     "Residual",
+    "Simplex",
     "SoftmaxCrossEntropy",
     "Solution",
     "SolverError",
     "SquaredError",
     "Stability",
     "StabilityProof",
+    "Stiefel",
     "Trajectory",
     "Transposed",
     "TubeProof",

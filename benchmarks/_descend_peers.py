@@ -62,9 +62,10 @@ def in_torch(make: Callable[[list[Any], list[Any]], list[Any]]) -> Step:
             state["ends"] = ends
             matrices = [p for p in state["parameters"] if p.ndim == 2]
             state["optimisers"] = make(matrices, [p for p in state["parameters"] if p.ndim != 2])
-        pieces = np.split(batch.gradient(w), state["ends"])
-        for parameter, piece in zip(state["parameters"], pieces, strict=True):
-            parameter.grad = torch.from_numpy(piece.reshape(parameter.shape))
+        pieces = zip(np.split(w, state["ends"]), np.split(batch.gradient(w), state["ends"]), strict=True)
+        for parameter, (value, slope) in zip(state["parameters"], pieces, strict=True):
+            parameter.data.copy_(torch.from_numpy(value.reshape(parameter.shape)))
+            parameter.grad = torch.from_numpy(slope.reshape(parameter.shape))
         for optimiser in state["optimisers"]:
             optimiser.step()
         return np.concatenate([p.detach().numpy().ravel() for p in state["parameters"]])

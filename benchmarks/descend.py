@@ -24,14 +24,12 @@ from benchmarks._descend_peers import Step, known, ours
 from benchmarks._report import Report
 
 SEEDS = (0, 1, 2)
+Settings = dict[str, tuple[ao.Problem, Callable[[], Step]]]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A problem, how its batches come, and when it is done.
-
-    `test` is a second measure, at the end of a run of `epochs`.
-    """
+    """A problem, how its batches come, and when it is done."""
 
     name: str
     make: Callable[[float], ao.Problem]
@@ -40,7 +38,6 @@ class Task:
     limit: int
     masses: tuple[float, ...]
     measure: Callable[[ao.Problem, np.ndarray], float] = lambda problem, w: float(problem.energy(w))
-    full: bool = False
 
 
 class Run(NamedTuple):
@@ -158,7 +155,39 @@ def lbfgs(task: Task, problem: ao.Problem, seed: int) -> Run:
     return Run(reached, seconds)
 
 
-def best_setting(task: Task, makers: dict[str, tuple[ao.Problem, Callable[[], Step]]]) -> str:
+def ending(task: Task, problem: ao.Problem, step: Step, seed: int, epochs: int) -> Run:
+    """Step for some epochs, cooled down over the last 40 %: what is measured at the end, and processor seconds."""
+    rng, w, seconds = np.random.default_rng([seed, 2]), problem.initial_weights(seed), 0.0
+    steps = epochs * (problem.samples // task.batch)
+    order: list[np.ndarray] = []
+    for number in range(steps):
+        if not order:
+            order = np.array_split(rng.permutation(problem.samples), problem.samples // task.batch)
+        began = time.process_time()
+        with np.errstate(all="ignore"):
+            w = w + min(1.0, (steps - number) / (0.4 * steps)) * (step(problem.take(order.pop()), w) - w)
+        seconds += time.process_time() - began
+        if not np.isfinite(w).all():
+            return Run(np.inf, seconds)
+    return Run(task.measure(problem, w), seconds)
+
+
+def endings(task: Task, report: Report, epochs: int) -> None:
+    """Hold against each other what the contestants end at after some epochs, each at its best of six settings."""
+    problems = {mass: task.make(mass) for mass in task.masses}
+    for name, makers in settings_of(task, problems).items():
+        first = {key: ending(task, problem, make(), 0, epochs).iterations for key, (problem, make) in makers.items()}
+        setting = min(first, key=lambda key: first[key])
+        problem, make = makers[setting]
+        runs = [ending(task, problem, make(), seed, epochs) for seed in SEEDS]
+        values, seconds = ([one[k] for one in runs] for k in (0, 1))
+        report.add(
+            task=f"{task.name}, {epochs} epochs", contestant=name, setting=setting, ends_at=float(np.median(values)),
+            spread=f"{min(values):.4g} .. {max(values):.4g}", seconds=float(np.median(seconds)),
+        )  # fmt: skip
+
+
+def best_setting(task: Task, makers: Settings) -> str:
     """Return the setting of fewest iterations on the first seed."""
     found, least = "", np.inf
     for name, (problem, make) in makers.items():
@@ -169,10 +198,9 @@ def best_setting(task: Task, makers: dict[str, tuple[ao.Problem, Callable[[], St
     return found
 
 
-def contest(task: Task, report: Report, peers: list[str]) -> None:
-    """Run every contestant on a task."""
-    problems = {mass: task.make(mass) for mass in task.masses}
-    settings: dict[str, dict[str, tuple[ao.Problem, Callable[[], Step]]]] = {
+def settings_of(task: Task, problems: dict[float, ao.Problem]) -> dict[str, Settings]:
+    """Return every contestant's six settings."""
+    settings: dict[str, Settings] = {
         "ours": {
             f"mass {mass:g}, momentum {mu:g}": (problems[mass], lambda mu=mu: ours(mu))
             for mass in task.masses
@@ -182,6 +210,14 @@ def contest(task: Task, report: Report, peers: list[str]) -> None:
     plain = problems[task.masses[0]]
     for name, (make, rates) in known().items():
         settings[name] = {f"rate {rate:g}": (plain, lambda make=make, rate=rate: make(rate)) for rate in rates}
+    return settings
+
+
+def contest(task: Task, report: Report, peers: list[str]) -> None:
+    """Run every contestant on a task."""
+    problems = {mass: task.make(mass) for mass in task.masses}
+    settings = settings_of(task, problems)
+    plain = problems[task.masses[0]]
     medians: dict[str, tuple[float, float]] = {}
     for name, makers in settings.items():
         if peers and name not in peers:
@@ -227,14 +263,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", action="append", choices=list(TASKS), help="only this one; may be repeated")
     parser.add_argument("--contestant", action="append", help="only this one; may be repeated")
+    parser.add_argument("--epochs", type=int, help="what contestants end at after so many, in place of a target")
     parser.add_argument("--robustness", action="store_true", help="masses and momenta in place of the contest")
     parser.add_argument("--json", help="write the figures to this file")
     options = parser.parse_args()
-    columns = ("task", "contestant", "setting", "iterations", "spread", "seconds")
+    columns = ("task", "contestant", "setting", "iterations", "ends_at", "spread", "seconds")
     report = Report("mini-batches to a target", columns, ("torch", "pytorch_optimizer"))
     for name in options.task or TASKS:
         if options.robustness:
             robustness(TASKS[name], report)
+        elif options.epochs:
+            endings(TASKS[name], report, options.epochs)
         else:
             contest(TASKS[name], report, options.contestant or [])
     report.emit(options.json)

@@ -2,8 +2,21 @@
 
 from actionopt.constrained.check import AdjointCheck, ModuleCheck, check_adjoints
 from actionopt.constrained.constraint import Constraint
+from actionopt.constrained.manifolds import Ball, Positive, Simplex, Stiefel
 from actionopt.constrained.proximal import proximal_step
 from actionopt.constrained.solution import Solution
 from actionopt.constrained.train import train
 
-__all__ = ["AdjointCheck", "Constraint", "ModuleCheck", "Solution", "check_adjoints", "proximal_step", "train"]
+__all__ = [
+    "AdjointCheck",
+    "Ball",
+    "Constraint",
+    "ModuleCheck",
+    "Positive",
+    "Simplex",
+    "Solution",
+    "Stiefel",
+    "check_adjoints",
+    "proximal_step",
+    "train",
+]

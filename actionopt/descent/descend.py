@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from actionopt.errors import InputError, SolverError
 from actionopt.metric.move import Move, move
 from actionopt.metric.sampling import sampled
 from actionopt.metric.step_metric import StepMetric
+from actionopt.metric.tangent import Manifold, Placed, placed, retracted
 from actionopt.ops import NUMPY
 from actionopt.problem import Problem, takes_problem
 
@@ -68,6 +69,7 @@ def descend(
     tol: float = 1e-2,
     cooldown: float = 0.4,
     not_finite: str = "stop",
+    manifolds: Iterable[Manifold] = (),
     seed: int = 0,
     validation: Validation = None,
     callback: Callback = None,
@@ -102,6 +104,9 @@ def descend(
         Share of the steps at the end over which alpha falls linearly to zero.
     not_finite : "stop" or "skip"
         What to do with a batch where states, gradient or metric are not finite: end the run, or leave it out.
+    manifolds : iterable of Stiefel, Positive, Simplex or Ball
+        Sets that weights of modules stay in, as for `ao.step`; the start is retracted onto them. A run that goes on
+        needs them again.
     seed : int
         Fixes batches and sampled rows.
     validation : Problem or callable, optional
@@ -145,13 +150,17 @@ def descend(
         )  # fmt: skip
         options.check(problem)
         state = _started(problem, w, options)
+    where = placed(problem, manifolds)
+    if where and not state.steps:
+        start = retracted(state.last, where)
+        state = replace(state, last=start, best=start)
     measure = _measured(problem, validation)
     from tqdm import tqdm  # loads on use
 
     steps = state.options.epochs * state.options.steps_of(problem.samples)
     bar = tqdm(total=steps, initial=state.steps, disable=not progress, unit="step")
     with bar:
-        found = _run(problem, state, measure, callback, bar)
+        found = _run(problem, state, measure, callback, where, bar)
     if throw and found.status in ("not finite", "failed", "diverged"):
         raise SolverError(found.message, found)
     return found
@@ -196,7 +205,12 @@ def mean_energy(problem: Problem, w: np.ndarray) -> float:
 
 
 def _run(
-    problem: Problem, state: Descent, measure: Callable[[np.ndarray], float] | None, callback: Callback, bar: Any
+    problem: Problem,
+    state: Descent,
+    measure: Callable[[np.ndarray], float] | None,
+    callback: Callback,
+    where: Placed,
+    bar: Any,
 ) -> Descent:
     """Go from a state to the end; every state on the way is whole, so Ctrl-C loses at most one step."""
     options, per_epoch = state.options, state.options.steps_of(problem.samples)
@@ -213,11 +227,11 @@ def _run(
         while state.epochs < options.epochs:
             batches = options.batches(problem.samples, state.epochs)
             for index in range(state.steps - state.epochs * per_epoch, per_epoch):
-                taken = _step(problem.take(batches[index]), state, index)
+                taken = _step(problem.take(batches[index]), state, index, where)
                 if isinstance(taken, Failure):
                     if options.not_finite == "stop" or taken.status != "not finite":
-                        where = f"epoch {state.epochs + 1}, batch {index + 1} of {per_epoch}"
-                        return ended(taken.status, f"{where}: {taken.message}")
+                        place = f"epoch {state.epochs + 1}, batch {index + 1} of {per_epoch}"
+                        return ended(taken.status, f"{place}: {taken.message}")
                     sizes.append(np.nan)
                     state = replace(state, steps=state.steps + 1, skipped=state.skipped + 1)
                 else:
@@ -244,7 +258,7 @@ class Failure:
     message: str
 
 
-def _step(batch: Problem, state: Descent, index: int) -> Move | Failure:
+def _step(batch: Problem, state: Descent, index: int, where: Placed) -> Move | Failure:
     """Take a step on a batch."""
     options = state.options
     total = options.epochs * options.steps_of(state.samples)
@@ -261,6 +275,7 @@ def _step(batch: Problem, state: Descent, index: int) -> Move | Failure:
             trust=options.trust,
             damping=options.damping(state.steps, total),
             euclidean=options.metric == "euclidean",
+            manifolds=where,
         )
     except SolverError as error:
         return Failure("failed", str(error))

@@ -21,6 +21,7 @@ from actionopt.errors import InputError
 from actionopt.losses import Logistic, SoftmaxCrossEntropy
 from actionopt.metric.layer_metric import Direction, LayerMetric
 from actionopt.metric.step_metric import StepMetric
+from actionopt.metric.tangent import Placed, retracted, tangent
 from actionopt.ops import NUMPY
 
 CLASSES = 0.3  # bound on the change of the outputs of a classifier, in nats
@@ -63,6 +64,7 @@ def move(
     trust: float | None = None,
     damping: float = 1.0,
     euclidean: bool = False,
+    manifolds: Placed | None = None,
 ) -> Move:
     """Take one step from the point of a metric.
 
@@ -84,14 +86,18 @@ def move(
     euclidean : bool
         Whether the direction is that of the mass alone, `x = D^{-1} g + momentum x_prev`; the model stays.
 
+    manifolds : list, optional
+        Where weights stay on manifolds, as `tangent.placed` finds it: the direction is tangent to them, and what the
+        step leaves of second order is retracted.
+
     Notes
     -----
     A direction that points uphill, as momentum can make it, is given up for `G^{-1} g`.
     """
     remembered = None if previous is None or not momentum else momentum * previous
-    found = _direction(metric, remembered, euclidean)
+    found = _direction(metric, remembered, euclidean, manifolds)
     if found.slope <= 0.0 and remembered is not None:
-        found = _direction(metric, None, euclidean)
+        found = _direction(metric, None, euclidean, manifolds)
     x, slope, change = found
     curvature = change + float(x @ ((metric.problem.mass + metric.problem.weight_decay) * x))
     if step_size == "model":
@@ -99,16 +105,25 @@ def move(
     else:
         alpha = bounded(float(step_size), change, np.inf if trust is None else trust)
     alpha *= damping
-    return Move(metric.w - alpha * x, x, alpha, slope, curvature, change)
+    weights = metric.w - alpha * x
+    return Move(retracted(weights, manifolds) if manifolds else weights, x, alpha, slope, curvature, change)
 
 
-def _direction(metric: LayerMetric | StepMetric, v: np.ndarray | None, euclidean: bool) -> Direction:
-    """Return `G^{-1} (g + D v)`, with the mass in place of G where Euclidean."""
-    if not euclidean:
-        return metric.solve_gradient(v)
-    g = metric.gradient
-    x = g / metric.problem.mass if v is None else g / metric.problem.mass + v
-    return Direction(x, float(g @ x), metric.change(x))
+def _direction(
+    metric: LayerMetric | StepMetric, v: np.ndarray | None, euclidean: bool, manifolds: Placed | None
+) -> Direction:
+    """Return `G^{-1} (g + D v)`, with the mass in place of G where Euclidean, and tangent to the manifolds."""
+    mass = metric.problem.mass
+    if euclidean:
+        x = metric.gradient / mass if v is None else metric.gradient / mass + v
+    else:
+        found = metric.solve_gradient(v)
+        if not manifolds:
+            return found
+        x = found.x
+    if manifolds:
+        x = tangent((lambda c: c / mass) if euclidean else metric.solve, metric.w, x, manifolds)
+    return Direction(x, float(metric.gradient @ x), metric.change(x))
 
 
 def step_along(slope: float, curvature: float, change: float, bound: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from actionopt.metric.kinds import kind_of
 from actionopt.metric.layer_metric import finite_gradient
 from actionopt.metric.move import check_step, move
 from actionopt.metric.step_metric import StepMetric
+from actionopt.metric.tangent import Manifold, placed
 from actionopt.problem import Problem, takes_problem
 
 
@@ -47,6 +49,7 @@ def step(
     metric: str = "layerwise",
     momentum: float | Momentum | None = None,
     trust: float | None = None,
+    manifolds: Iterable[Manifold] = (),
     solve: str = "auto",
     tol: float = 1e-10,
 ) -> np.ndarray:
@@ -69,6 +72,8 @@ def step(
         Bound on the mean square change of the outputs in the output metric, in units of the energy. Where None, a
         number as step size is not bounded, and "model" bounds classifiers by 0.3 and others by their energy; `inf`
         for none.
+    manifolds : iterable of Stiefel, Positive, Simplex or Ball
+        Sets that weights of modules stay in: the step is tangent to them in the metric, and retracted onto them.
     solve, tol
         How G is inverted and how exactly; see `LayerMetric`.
 
@@ -102,8 +107,11 @@ def step(
     check_step(step_size, memory.share, trust)
     w = problem.check_weights(w)
     if w.ndim > 1:
-        return _steps(problem, w, step_size, memory, metric=metric, trust=trust, solve=solve, tol=tol)
-    plain = step_size != "model" and trust is None and not memory.share
+        return _steps(
+            problem, w, step_size, memory, metric=metric, trust=trust, manifolds=manifolds, solve=solve, tol=tol
+        )
+    where = placed(problem, manifolds)
+    plain = step_size != "model" and trust is None and not memory.share and not where
     if not kind.pulls_back and plain:
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named
             passed = forward_pass(problem, w)
@@ -116,6 +124,7 @@ def step(
         previous=memory.direction,
         trust=trust,
         euclidean=not kind.pulls_back,
+        manifolds=where,
     )
     memory.direction = taken.direction
     return taken.weights

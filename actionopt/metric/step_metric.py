@@ -63,6 +63,10 @@ class StepMetric:
         """The metric without the slope."""
         return LayerMetric(self.problem, self.w, **self._options)
 
+    def solve(self, c: np.ndarray) -> np.ndarray:
+        """Return `G^{-1} c`, as `LayerMetric.solve`."""
+        return self.plain.solve(c)
+
     def change(self, d: np.ndarray) -> float:
         """Return `|J d|^2`, as `LayerMetric.change`."""
         return self.plain.change(d)
