@@ -123,21 +123,23 @@ class BlockSolver:
         return x / self.block.root
 
     def solve_along(self, source: Source) -> Along | None:
-        """Return `G^{-1}` times a source, by products over samples, and what it does.
+        """Return `G^{-1}` times a source, and what it does; by products over samples where the form is the dual one.
 
-        None where the block is solved in the primal form, or where rounding, in the precision of its rows, could reach
-        a tenth of the tolerance.
+        None where rounding, in the precision of the block's rows, could reach a tenth of the tolerance.
         """
-        if self.form.name != "dual":
-            return None
-        b, root = source.lifted, self.block.root
+        dual, root = self.form.name == "dual", self.block.root
+        b = source.lifted if dual else source.vector
         found = self._system(b.ravel(), source.square)
-        y = found.y.reshape(b.shape)
-        along = source.recovered(y, y + found.residual.reshape(b.shape))
-        # the recursion's residual drifts by a rounding of b an iteration, x by one of what it is the difference of
-        blurred = np.sqrt(source.square) + (1.0 + found.iterations) * _norm(b.ravel())
-        rounding = float(np.finfo(root.dtype).eps) * blurred
-        if not (found.error <= self.tol and rounding <= 0.1 * self.tol * _norm(along.x)):
+        if dual:
+            y = found.y.reshape(b.shape)
+            along = source.recovered(y, y + found.residual.reshape(b.shape))
+        else:
+            along = source.along(found.y.astype(root.dtype, copy=False))
+        size, moved = _norm(along.x), _norm(along.moved.ravel())
+        # rows that are off by a rounding e move x by e |K| (|x| / 2 + |K x|) at most; c~ and the recursion round too
+        blurred = np.sqrt(self.block.square) * (0.5 * size + moved) + np.sqrt(source.square)
+        blurred += (1.0 + found.iterations) * _norm(b.ravel())
+        if not (found.error <= self.tol and float(np.finfo(root.dtype).eps) * blurred <= 0.1 * self.tol * size):
             return None
         self.error, self._by, self._last = found.error, "", None
         return along._replace(x=along.x / root)
@@ -146,8 +148,7 @@ class BlockSolver:
         """Return the same by `solve`, whose solutions are exact to the tolerance or refused."""
         with np.errstate(over="ignore", invalid="ignore"):
             x = self.solve(self.block.root * source.vector)
-            scaled = self.block.root * x
-            return Along(x, self.block.push(scaled), float(source.gradient @ scaled))
+            return source.along(self.block.root * x)._replace(x=x)
 
     def _exact(self, scaled: np.ndarray) -> np.ndarray:
         """Solve in scaled coordinates, by the chosen form and, where that misses `tol`, by singular values."""

@@ -97,3 +97,9 @@ class Source:
             x += self.v
             fall += self._mixed[1]
         return Along(x, moved, fall)
+
+    def along(self, x: np.ndarray) -> Along:
+        """Say what `x (size,)` does, in scaled coordinates."""
+        both = self.whole.push(x)
+        rows = self.rows.shape[0]
+        return Along(x, both[:rows], float(np.vdot(both[rows:], self.ones)))

@@ -24,6 +24,7 @@ from actionopt.ops import NUMPY
 from actionopt.problem import Problem
 
 SINGLE = 1e-3  # tolerance from which single precision is tried
+RANGE = 1e-12  # smallest number, and inverse of the largest, that it is tried for
 
 
 class StepMetric:
@@ -83,13 +84,22 @@ class StepMetric:
             return self.plain.solve_gradient(v)
         found = None
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # single precision may overflow
-            if self._options["tol"] >= SINGLE:
+            if self._options["tol"] >= SINGLE and self._in_range:
                 found = self._solved(self._blocks(np.float32), v, exactly=False)
         if found is None:
             found = self._solved(self._blocks(np.float64), v, exactly=True)
         if found is None or not (np.isfinite(found.slope) and np.isfinite(found.x).all()):
             raise InputError("the gradient is not finite at these weights; take a smaller step or a larger mass")
         return found
+
+    @property
+    def _in_range(self) -> bool:
+        """Whether squares of what is pulled back, and of states and mass, are far from the ends of single precision."""
+        (factor,) = self._factors or [np.ones((2, 1, 1))]
+        mass = self.problem.mass
+        sizes = [abs(factor[:-1]).max(), abs(factor[-1]).max(), mass.min(initial=1.0), mass.max(initial=1.0)]
+        states = max(abs(state).max(initial=0.0) for state in self.states)
+        return bool(min(sizes) >= RANGE and max(*sizes, states) <= 1.0 / RANGE)
 
     def _blocks(self, dtype: type) -> list[Block]:
         """Return the blocks with the slope as their last row, in a precision."""

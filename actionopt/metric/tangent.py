@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.optimize import nnls
 
 from actionopt.errors import InputError
 from actionopt.problem import Problem
@@ -74,6 +73,8 @@ def tangent(solve: Callable[[np.ndarray], np.ndarray], w: np.ndarray, x: np.ndar
     x = keeping(x)
     if not len(normals):
         return x
+    from scipy.optimize import nnls  # loads on use
+
     solved = keeping(solved)
     # mu of the bounded problem: min |root (mu - mu_0)|, mu >= 0, with root^T root = N S
     values, vectors = np.linalg.eigh(normals @ solved)

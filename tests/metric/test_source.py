@@ -99,3 +99,29 @@ def test_single_precision_where_it_will_do(
     assert found.change == pytest.approx(exact.change(expected), rel=0.05)
     assert kinds == ([np.float32] if single else [np.float32, np.float64])
     assert step_metric.SINGLE < 1e-2
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20])
+def test_tiny_and_huge_units_are_computed_in_double(scale: float, rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((6, 3)), rng.standard_normal((6, 2))
+
+    def found(c: float) -> np.ndarray:
+        cost = ao.Cost(ao.Dense(3, 2, "tanh")(ao.Input(x)), ao.SquaredError(), y, weight=c)
+        problem = ao.Problem([cost], mass=0.1 * c)
+        return StepMetric(problem, problem.initial_weights(0), tol=1e-2, solve="cg").solve_gradient().x
+
+    np.testing.assert_allclose(found(scale), found(1.0), rtol=2e-2, atol=1e-2 * abs(found(1.0)).max())
+
+
+def test_a_gradient_near_zero_is_computed_in_double(rng: np.random.Generator) -> None:
+    """Its square would vanish in single precision."""
+    x, w = rng.standard_normal((40, 20)), rng.standard_normal(120)
+    layer = ao.Dense(20, 6, bias=False)
+    y = layer.forward(ao.ops.NUMPY, w, x) + 1e-25 * rng.standard_normal((40, 6))
+    problem = ao.Problem(layer, x, y + 1e-25, ao.SquaredError(), mass=0.1)
+    near = w * (1.0 + 1e-15)
+    exact = ao.LayerMetric(problem, near)
+    expected = exact.solve(exact.gradient)
+    np.testing.assert_allclose(
+        StepMetric(problem, near, tol=1e-2).solve_gradient().x, expected, atol=1e-2 * np.linalg.norm(expected)
+    )
