@@ -1,25 +1,31 @@
-"""The Riemannian gradient flow `w' = -G(w)^{-1} g(w)`, integrated forward in time."""
+"""The Riemannian gradient flow `w' = -G(w)^{-1} g(w)`, integrated forward in time and certified."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from actionopt.action.certificate.certificate import certify_flow
+from actionopt.action.clock import own_times
 from actionopt.action.density.gradient_flow import GradientFlowDensity
-from actionopt.action.march import INTERRUPTED, march
+from actionopt.action.explicit import EXPLICIT, INTERRUPTED, SOLVE_IVP, Course, flow_velocity, follow
+from actionopt.action.march import March, march
+from actionopt.action.outcome import flow_outcome
 from actionopt.action.progress import progress_bar
-from actionopt.action.scheme import make_grid, make_scheme
+from actionopt.action.scheme import Scheme, make_grid, make_scheme
 from actionopt.action.trajectory import Trajectory
-from actionopt.errors import SolverError, unknown_name
-from actionopt.metric.batched import BatchedMetric
+from actionopt.errors import InputError, SolverError, unknown_name
 from actionopt.metric.kinds import kind_of
 from actionopt.problem import Problem, takes_problem
 
-Velocity = Callable[[np.ndarray], np.ndarray]
-COLLOCATION = {"implicit_midpoint": "midpoint", "gauss2": "gauss2", "radau3": "radau3", "radau5": "radau5"}
-SOLVE_IVP = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
+__all__ = ["COLLOCATION", "SOLVE_IVP", "flow", "flow_velocity"]
+
+COLLOCATION = {"radau5": "radau5", "radau3": "radau3", "gauss2": "gauss2", "implicit_midpoint": "midpoint"}
+METHODS = (*COLLOCATION, *EXPLICIT, *SOLVE_IVP)
 
 
 @takes_problem
@@ -30,13 +36,15 @@ def flow(
     horizon: float | None = None,
     steps: int = 100,
     times: Any = None,
-    method: str = "implicit_midpoint",
+    method: str = "radau5",
     metric: str = "layerwise",
+    rate: Callable[[float], Any] | None = None,
     tol: float = 1e-11,
+    certify: bool = True,
     progress: bool = False,
     throw: bool = True,
 ) -> Trajectory:
-    """Integrate the gradient flow of a problem.
+    """Integrate the gradient flow of a problem, and say how far from it the result is.
 
     Parameters
     ----------
@@ -50,14 +58,21 @@ def flow(
     times : array (N+1,), optional
         Nodes, increasing; they replace horizon and steps.
     method : str
-        "implicit_midpoint" (order 2) or "gauss2" (order 4), the minimisers of the two discrete actions; "euler" (the
-        explicit layerwise step at each node) or "rk4"; or a method of `scipy.integrate.solve_ivp` ("DOP853",
-        "Radau", ...), adaptive between the nodes with relative and absolute tolerance `tol / 10`, 1e-13 at least.
+        "radau5" or "radau3" (orders 5 and 3, L-stable: modes much faster than a step are gone after it), "gauss2" or
+        "implicit_midpoint" (orders 4 and 2, not L-stable: such modes ring), each the minimiser of its discrete action;
+        "euler" (the explicit layerwise step at each node) or "rk4"; or a method of `scipy.integrate.solve_ivp`
+        ("DOP853", "Radau", ...), adaptive between the nodes with relative and absolute tolerance `tol / 10`, 1e-13 at
+        least.
     metric : "layerwise", "joint" or "euclidean"
         Euclidean is the mass alone.
+    rate : callable, optional
+        `rate(t) >= 0`, as a learning-rate schedule: the flow is `w' = -rate(t) G^{-1} g`. It is the plain flow in its
+        own time `int rate dt`, in which the trajectory is discretised and certified (`Trajectory.flow_times`).
     tol : float
         Largest residual of the implicit equations, relative to the size of g; they are solved to rounding where
         that is smaller.
+    certify : bool
+        Estimate the distance to the true flow; False saves its time, less than that of "rk4".
     progress : bool
         Show a progress bar on stderr.
     throw : bool
@@ -66,141 +81,84 @@ def flow(
     Returns
     -------
     Trajectory
-        Its action measures how far the discrete trajectory is from the flow: zero to rounding for the implicit
-        methods, and the error of the explicit ones otherwise, on the midpoint discretisation of the nodes.
+        `distance` is the estimated distance of each node to the true flow, in the metric, and `certificate` the action
+        of a curve through the nodes in continuous time. Where the distance is no longer small beside the length of the
+        trajectory the status is "underresolved" and `success` False; nothing is raised for that. `action` is the
+        discrete action of the scheme, which says that the equations of an implicit method were solved, not how far
+        they are from the flow.
 
     Raises
     ------
     InputError
-        For weights, times or names that cannot be used.
+        For weights, times, a rate, a tolerance or names that cannot be used.
     SolverError
         If energy or weights stop being finite, a step's equations are not solved, or Ctrl-C comes; with the trajectory
         so far.
+
+    Notes
+    -----
+    Steps whose equations cannot be solved, as at a kink of relu, are taken in parts, and with explicit steps where no
+    part can be solved; the message says how many.
     """
-    kind_of(metric)
-    if method not in (*COLLOCATION, "euler", "rk4", *SOLVE_IVP):
-        raise unknown_name("method", method, (*COLLOCATION, "euler", "rk4", *SOLVE_IVP))
+    _check(method, metric, tol)
     start = problem.check_point(problem.initial_weights() if w0 is None else w0, "w0")
     grid = make_grid(horizon, steps, times)
+    clock = grid if rate is None else own_times(rate, grid)
     density = GradientFlowDensity(problem, metric)
     with progress_bar(len(grid) - 1, "flow", progress) as tick:
         if method in COLLOCATION:
-            done = march(density.model, make_scheme(COLLOCATION[method], grid), start, tol=tol, tick=tick)
-            points, problem_met, stats = done.points, done.failure, done.stats
-            scheme_name = COLLOCATION[method]
+            scheme = make_scheme(COLLOCATION[method], clock)
+            course: March | Course = march(density.model, scheme, start, tol=tol, tick=tick)
         else:
-            points, problem_met, stats = _explicit(problem, metric, grid, start, method, tol, tick)
-            scheme_name = "midpoint"
-    return _finish(density, scheme_name, grid, points, problem_met, {**stats, "method": method}, throw)
+            scheme = make_scheme("midpoint", clock)
+            course = follow(problem, metric, clock, start, method, tol, certify, tick)
+    points, failure = np.array(course.points), course.failure
+    if len(points) == 1 and failure == INTERRUPTED:
+        raise KeyboardInterrupt
+    reached = int(np.searchsorted(scheme.nodes, len(points) - 1, side="right")) - 1
+    if reached < len(grid) - 1:
+        scheme = make_scheme(scheme.name, clock[: reached + 1])
+        points = points[: scheme.nodes[-1] + 1]
+    trajectory = _evaluate(density, scheme, points, {**course.stats, "method": method})
+    if rate is not None:
+        trajectory = replace(trajectory, times=grid[: reached + 1], flow_times=scheme.times)
+    return _judge(trajectory, density, course, certify, throw)
 
 
-def flow_velocity(problem: Problem, metric: str = "layerwise") -> Velocity:
-    """Return the function `w -> -G(w)^{-1} g(w)` for weights `(..., n)`."""
-
-    def velocity(w: np.ndarray) -> np.ndarray:
-        batch = np.atleast_2d(w)
-        solved = BatchedMetric(problem, batch, metric=metric).solve(problem.gradient(batch))
-        return -solved.reshape(w.shape)
-
-    return velocity
+def _check(method: str, metric: str, tol: Any) -> None:
+    kind_of(metric)
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    if isinstance(tol, bool) or not isinstance(tol, Real) or not 0.0 < float(tol) < np.inf:
+        raise InputError(f"tol must be a positive, finite number, got {tol!r}")
 
 
-def _explicit(
-    problem: Problem,
-    metric: str,
-    grid: np.ndarray,
-    start: np.ndarray,
-    method: str,
-    tol: float,
-    tick: Callable[[], None],
-) -> tuple[np.ndarray, str | None, dict[str, Any]]:
-    """Step from node to node; returns the nodes reached, what stopped it, and counts."""
-    velocity = flow_velocity(problem, metric)
-    advance = {"euler": _euler, "rk4": _rk4}.get(method) or _adaptive(method, max(tol / 10, 1e-13))
-    points = [start]
-    try:
-        for t, h in zip(grid[:-1], np.diff(grid), strict=True):
-            trouble = None
-            try:
-                with np.errstate(over="ignore", invalid="ignore"):
-                    point = advance(velocity, points[-1], h)
-                    if not (np.isfinite(point).all() and np.isfinite(problem.energy(point))):
-                        trouble = "weights or energy are not finite"
-            except (ValueError, SolverError) as error:  # SciPy's own where an implicit method meets infinity
-                trouble = str(error)
-            if trouble:
-                return np.array(points), f"{trouble} in the step from t = {t:.4g}", {"iterations": len(points) - 1}
-            points.append(point)
-            tick()
-    except KeyboardInterrupt:
-        return np.array(points), INTERRUPTED, {"iterations": len(points) - 1}
-    return np.array(points), None, {"iterations": len(points) - 1}
+def _evaluate(density: GradientFlowDensity, scheme: Scheme, points: np.ndarray, stats: dict[str, Any]) -> Trajectory:
+    problem = density.problem
+    return Trajectory.from_points(density, scheme, points, energy=problem.energy, stats=stats, name=problem.name)
 
 
-def _euler(velocity: Velocity, w: np.ndarray, h: float) -> np.ndarray:
-    return w + h * velocity(w)
-
-
-def _rk4(velocity: Velocity, w: np.ndarray, h: float) -> np.ndarray:
-    k1 = velocity(w)
-    k2 = velocity(w + 0.5 * h * k1)
-    k3 = velocity(w + 0.5 * h * k2)
-    k4 = velocity(w + h * k3)
-    return w + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
-
-
-def _adaptive(method: str, tol: float) -> Callable[[Velocity, np.ndarray, float], np.ndarray]:
-    from scipy.integrate import solve_ivp  # a third of a second, which few runs need
-
-    def advance(velocity: Velocity, w: np.ndarray, h: float) -> np.ndarray:
-        solution = solve_ivp(lambda t, y: velocity(y), (0.0, h), w, method=method, rtol=tol, atol=tol, t_eval=[h])
-        if not solution.success:
-            raise SolverError(f"solve_ivp ({method}): {solution.message}")
-        return solution.y[:, -1]
-
-    return advance
-
-
-def _finish(
+def _judge(
+    trajectory: Trajectory,
     density: GradientFlowDensity,
-    scheme_name: str,
-    grid: np.ndarray,
-    points: np.ndarray,
-    failure: str | None,
-    stats: dict[str, Any],
+    course: Course | March,
+    certify: bool,
     throw: bool,
 ) -> Trajectory:
-    scheme = make_scheme(scheme_name, grid)
-    reached = int(np.searchsorted(scheme.nodes, len(points) - 1, side="right")) - 1
-    if reached < 1 and failure == INTERRUPTED:
-        raise KeyboardInterrupt
-    if reached < 1:
-        raise SolverError(f"the flow did not take its first step: {failure}. Take more steps or a shorter horizon")
-    if reached < len(grid) - 1:
-        scheme = make_scheme(scheme_name, grid[: reached + 1])
-        points = points[: scheme.nodes[-1] + 1]
-    status, message = _outcome(failure, float(scheme.times[-1]))
-    trajectory = Trajectory.from_points(
-        density,
-        scheme,
-        points,
-        energy=density.problem.energy,
-        success=failure is None,
-        status=status,
-        message=message,
-        stats=stats,
-        name=density.problem.name,
-    )
-    if failure is not None and throw:
+    """Certify what was reached, and give it status and message; raise where it stopped early."""
+    certificate = None
+    if certify and len(trajectory.times) > 1:
+        clock = trajectory.discretisation.times
+        if isinstance(course, March):
+            certificate = certify_flow(density, clock, trajectory.weights, errors=course.errors)
+        else:
+            last = course.nodes[-1] + 1
+            times, weights = np.array(course.times[:last]), np.array(course.weights[:last])
+            times[course.nodes] = clock
+            certificate = certify_flow(density, times, weights, np.array(course.nodes))
+        trajectory = replace(trajectory, distance=certificate.distance, step_certificates=certificate.step_actions)
+    status, message = flow_outcome(trajectory, course.failure, certificate)
+    trajectory = replace(trajectory, success=status == "converged", status=status, message=message)
+    if course.failure is not None and throw:
         raise SolverError(message, trajectory)
     return trajectory
-
-
-def _outcome(failure: str | None, time: float) -> tuple[str, str]:
-    """Return status and message of a flow that reached `time`."""
-    if failure is None:
-        return "converged", "the flow reached its horizon"
-    if failure == INTERRUPTED:
-        return INTERRUPTED, f"interrupted at t = {time:.4g}; this is the flow so far. Continue from its last weights"
-    advice = "Take more steps, a larger mass or an implicit method"
-    return "diverged", f"the flow stopped at t = {time:.4g}: {failure}. {advice}"

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from actionopt.action.density.local_model import LocalModel
-from actionopt.action.march import INTERRUPTED, march
+from actionopt.action.explicit import INTERRUPTED
+from actionopt.action.march import march
 from actionopt.action.task import ActionTask
 from actionopt.action.trajectory import Trajectory
 from actionopt.arrays import real_array

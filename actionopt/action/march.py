@@ -3,6 +3,9 @@
 On each interval the stage equations `G(w_q) v_q + g(w_q) = 0` determine the polynomial piece. They are solved by
 Newton's method with a Jacobian that is kept while it converges: formed and factorised for few weights, applied inside
 GMRES preconditioned by the metric for many.
+
+Where they have no solution, and where a kink of relu or abs is crossed, at which no polynomial is near the flow, the
+interval is taken by short explicit steps; where these are unstable in halves, until they are not (`_Parts`).
 """
 
 from __future__ import annotations
@@ -16,7 +19,10 @@ from scipy.linalg import lu_factor, lu_solve
 from scipy.sparse.linalg import LinearOperator, gmres
 
 from actionopt.action.density.local_model import LocalModel
+from actionopt.action.explicit import INTERRUPTED, flow_velocity, rk4_step
+from actionopt.action.kinks import sides
 from actionopt.action.scheme import Scheme
+from actionopt.errors import InputError
 from actionopt.metric.batched import BatchedMetric
 from actionopt.ops import NUMPY, duals_over
 
@@ -24,9 +30,14 @@ DUALS = duals_over(NUMPY)
 DENSE_LIMIT = 300  # unknowns of an interval up to which the Jacobian is formed
 SLOW = 0.2  # a Newton step that shrinks the residual by less asks for a new Jacobian
 MAX_ITERATIONS = 60
+MAX_JACOBIANS = 8  # of an interval: at a kink steps shrink the residual, but never to zero
 ROUNDING = 1e-16
 NEGLIGIBLE = 1e-14  # Newton steps below this part of the weights change nothing
-INTERRUPTED = "interrupted"
+HALVINGS = 5  # of an interval that cannot be solved, before explicit steps
+SUBSTEPS = 12  # explicit steps for an interval, and twice as many for their error
+RISE = 1e-2  # of the energy's size, by which explicit steps may let it rise: more is instability
+ROUGH = 0.1  # of the distance moved, which their error may be,
+FINE = 1e-3  # or of the weights
 
 Inverse = Callable[[np.ndarray], np.ndarray]
 
@@ -42,12 +53,16 @@ class March:
     failure : str or None
         What stopped it; `INTERRUPTED` for Ctrl-C.
     stats : dict
-        `iterations` (Newton steps), `jacobians`.
+        `iterations` (Newton steps), `jacobians`; where there are such, how many intervals were taken `in_parts`, and
+        how many of these with `explicit` steps.
+    errors : dict of int to array (n,)
+        Estimated errors of the intervals that were taken in parts.
     """
 
     points: np.ndarray
     failure: str | None
     stats: dict[str, Any] = field(default_factory=dict)
+    errors: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 def march(
@@ -70,6 +85,7 @@ def march(
     stages, degree = len(scheme.stages) // intervals, len(scheme.points[1:]) // intervals
     points = np.tile(start, (len(scheme.points), 1))
     solver = _StageSolver(model, tol)
+    parts = _Parts(model, solver, start)
     slope = np.zeros_like(start)
 
     def advance(k: int) -> str | None:
@@ -78,11 +94,16 @@ def march(
         position, velocity = (m[rows, columns].toarray() for m in (scheme.position, scheme.velocity))
         offsets = scheme.points[columns][1:, None] - scheme.points[columns][0]
         first = points[k * degree]
-        found = solver.solve(position, velocity, first, first + offsets * slope)
-        if found is None:
-            return f"the step from t = {scheme.times[k]:.4g} was not solved (residual {solver.residual:.1e})"
+        guess = first + offsets * slope
+        found = None if parts.crosses(guess[-1]) else solver.solve(position, velocity, first, guess)
+        if found is None or parts.crosses(found[-1]):
+            residual = solver.residual
+            found = parts.points(position, velocity * offsets[-1], first, offsets[:, 0], k)
+            if found is None:
+                return f"a step was not solved, whole or in parts (residual {residual:.1e})"
         points[k * degree + 1 : (k + 1) * degree + 1] = found
         slope = velocity[-1] @ points[columns]
+        parts.move(points[(k + 1) * degree])
         tick()
         return None
 
@@ -92,8 +113,8 @@ def march(
         except KeyboardInterrupt:
             failure = INTERRUPTED
         if failure is not None:
-            return March(points[: k * degree + 1], failure, solver.stats)
-    return March(points, None, solver.stats)
+            return March(points[: k * degree + 1], failure, solver.stats, parts.errors)
+    return March(points, None, solver.stats, parts.errors)
 
 
 class _StageSolver:
@@ -103,7 +124,7 @@ class _StageSolver:
         self.model = model
         self.tol = tol
         self.residual = np.inf
-        self.scale = 0.0
+        self.scale = self.reach = 0.0
         self.stats = {"iterations": 0, "jacobians": 0}
         self._inverse: Inverse | None = None
         self._velocity = np.empty(0)
@@ -119,8 +140,9 @@ class _StageSolver:
         if self._velocity.shape != velocity.shape or not np.allclose(self._velocity, velocity):
             self._inverse, self._velocity = None, velocity
         self.scale = self.scale or self._scale(first)
+        self.reach = self.reach or _size(first)
         best, residual = guess, interval.residual(guess)
-        size, fresh = _size(residual) / self.scale, False
+        size, fresh, formed = _size(residual) / self.scale, False, 0
         if not np.isfinite(size):
             self.residual = np.inf
             return None
@@ -128,6 +150,8 @@ class _StageSolver:
             if size <= ROUNDING:
                 break
             if self._inverse is None:
+                if (formed := formed + 1) > MAX_JACOBIANS:
+                    break
                 self._inverse, fresh = interval.inverse(best), True
                 self.stats["jacobians"] += 1
                 if self._inverse is None:
@@ -143,7 +167,7 @@ class _StageSolver:
             slow = trial_size > SLOW * size
             if trial_size < size:
                 best, residual, size, fresh = trial, trial_residual, trial_size, False
-            elif _size(step) <= NEGLIGIBLE * (1.0 + _size(best)):
+            elif _size(step) <= NEGLIGIBLE * (self.reach + _size(best)):
                 # near a critical point rounding of g is all that is left, however small the scale
                 size = min(size, self.tol)
                 break
@@ -161,6 +185,86 @@ class _StageSolver:
         problem = self.model.problem
         with np.errstate(all="ignore"):
             return max(_size(problem.gradient(start)), 0.1 * abs(problem.energy(start)), np.finfo(float).tiny)
+
+
+class _Parts:
+    """Intervals that cannot be solved whole: by explicit steps, or in halves where these do not serve."""
+
+    def __init__(self, model: LocalModel, solver: _StageSolver, start: np.ndarray) -> None:
+        self.problem = model.problem
+        self.solver = solver
+        self.flow = flow_velocity(model.problem, model.metric)
+        self.errors: dict[int, np.ndarray] = {}
+        self.move(start)
+
+    def move(self, w: np.ndarray) -> None:
+        """Start an interval."""
+        self._sides = sides(self.problem, w)
+
+    def crosses(self, w: np.ndarray) -> bool:
+        """Whether a kink lies between the interval's first point and w."""
+        if not self._sides.size:
+            return False
+        return not np.isfinite(w).all() or bool((sides(self.problem, w) != self._sides).any())
+
+    def points(
+        self, position: np.ndarray, velocity: np.ndarray, first: np.ndarray, offsets: np.ndarray, interval: int
+    ) -> np.ndarray | None:
+        """Return the interval's points `(degree, n)` at `offsets` from its first, or None where not finite.
+
+        `velocity` is that of an interval of length one.
+        """
+        explicit, self._error = self.solver.stats.get("explicit", 0), np.zeros_like(first)
+        found, w, reached = [], first, 0.0
+        with np.errstate(all="ignore"):
+            for offset in offsets.tolist():
+                share = (offset - reached) / offsets[-1]
+                moved = self._part(position, velocity, w, offset - reached, share, 0)
+                if moved is None:
+                    return None
+                w, reached = moved, offset
+                found.append(w)
+        self.errors[interval] = self._error
+        self.solver.stats["in_parts"] = len(self.errors)
+        self.solver.stats["explicit"] = min(self.solver.stats.get("explicit", 0), explicit + 1)
+        return np.array(found)
+
+    def _part(
+        self, position: np.ndarray, velocity: np.ndarray, first: np.ndarray, h: float, share: float, halvings: int
+    ) -> np.ndarray | None:
+        """Return where the flow is after h: by an implicit step, by explicit ones, or in two halves."""
+        if halvings:
+            found = self.solver.solve(position, velocity / h, first, np.tile(first, (velocity.shape[1] - 1, 1)))
+            if found is not None:
+                return np.asarray(found[-1])
+        crossed, error, serves = self._cross(first, h, max(1, round(SUBSTEPS * share)))
+        if serves or halvings == HALVINGS or (halvings and self._error.any()):
+            if not np.isfinite(crossed).all():
+                return None
+            self.solver.stats["explicit"] = self.solver.stats.get("explicit", 0) + 1
+            self._error = self._error + error
+            return crossed
+        middle = self._part(position, velocity, first, 0.5 * h, share, halvings + 1)
+        return None if middle is None else self._part(position, velocity, middle, 0.5 * h, share, halvings + 1)
+
+    def _cross(self, first: np.ndarray, h: float, count: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Take explicit steps, and twice as many: where they lead, by how much the two differ, and whether they serve.
+
+        At a kink they are of order one, so that the difference is the error of the second.
+        """
+        ends = []
+        for steps in (count, 2 * count):
+            w = first
+            try:
+                for _ in range(steps):
+                    w = rk4_step(self.flow, w, h / steps)
+            except InputError:  # weights that are not finite
+                return np.full_like(first, np.nan), first, False
+            ends.append(w)
+        error, moved = ends[1] - ends[0], ends[1] - first
+        before, after = (float(self.problem.energy(w)) for w in (first, ends[1]))
+        serves = after <= before + RISE * abs(before) and _size(error) <= max(ROUGH * _size(moved), FINE * _size(first))
+        return ends[1], error, bool(serves)
 
 
 class _Interval:

@@ -56,6 +56,14 @@ class Trajectory:
         Energy at the nodes, where the system has one.
     kinetic_density, potential_density : array (M,) or None
         `1/2 v^T G v` and `1/2 g^T G^{-1} g` at the stages of a gradient flow.
+    distance : array (N+1,) or None
+        Estimated distance of the nodes to the true flow, `|w - w_true|_G`, from the defect of a curve through them and
+        the contraction rates along it; None for paths that are no flows and for flows that were not certified.
+    step_certificates : array (N,) or None
+        The action of that curve over each interval, in continuous time; `certificate` is their sum.
+    flow_times : array (N+1,) or None
+        Of a flow `w' = -rate(t) G^{-1} g`: its own time `int rate dt` at the nodes. Pieces, velocities, momenta,
+        densities and actions are those of the plain flow in that time.
     success : bool
     status : str
         "converged", or why the solver stopped.
@@ -75,6 +83,9 @@ class Trajectory:
     energy: np.ndarray | None = None
     kinetic_density: np.ndarray | None = None
     potential_density: np.ndarray | None = None
+    distance: np.ndarray | None = None
+    step_certificates: np.ndarray | None = None
+    flow_times: np.ndarray | None = None
     success: bool = True
     status: str = "converged"
     message: str = ""
@@ -110,6 +121,8 @@ class Trajectory:
         success, status, message, stats, name
             As the attributes.
         """
+        if len(scheme.times) == 1:
+            return cls._of_one_node(scheme, points, energy, success, status, message, stats or {}, name)
         with np.errstate(all="ignore"):
             expansion = density.expand_blocks(scheme.position @ points, scheme.velocity @ points, scheme.stages)
             return cls(
@@ -129,10 +142,24 @@ class Trajectory:
                 stats=stats or {},
             )
 
+    @classmethod
+    def _of_one_node(
+        cls, scheme: Scheme, points: np.ndarray, energy: Callable[[np.ndarray], np.ndarray] | None, *rest: Any
+    ) -> Trajectory:
+        """What is left of a trajectory that did not take its first step: its start."""
+        success, status, message, stats, name = rest
+        none, empty = np.zeros(0), np.zeros((0, points.shape[1]))
+        with np.errstate(all="ignore"):
+            values = None if energy is None else np.asarray(energy(points))
+        start = (points, empty, none, np.zeros_like(points), values)
+        return cls(
+            name, scheme.name, scheme.times, *start, success=success, status=status, message=message, stats=stats
+        )
+
     @cached_property
     def discretisation(self) -> Scheme:
-        """The scheme on the trajectory's grid."""
-        return make_scheme(self.scheme, self.times)
+        """The scheme on the trajectory's grid, in the flow's own time where that is another."""
+        return make_scheme(self.scheme, self.times if self.flow_times is None else self.flow_times)
 
     @property
     def size(self) -> int:
@@ -147,7 +174,7 @@ class Trajectory:
     @property
     def stage_times(self) -> np.ndarray:
         """Times `(M,)` of the stages."""
-        return self.discretisation.stages
+        return make_scheme(self.scheme, self.times).stages
 
     @property
     def stage_weights(self) -> np.ndarray:
@@ -160,8 +187,17 @@ class Trajectory:
         return self.discretisation.velocity @ self.points
 
     @property
+    def certificate(self) -> float | None:
+        """The action `int 1/2 |w' + G^{-1} g|^2_G dt` of a curve through the nodes: zero along the true flow only.
+
+        In continuous time, whatever method computed the nodes; None where the trajectory was not certified.
+        """
+        return None if self.step_certificates is None else float(self.step_certificates.sum())
+
+    @property
     def action(self) -> float:
-        """`S_h`, the sum of quadrature weight times action density over the stages, and the cost of the end."""
+        """The discrete action `S_h`, the sum of quadrature weight times action density over the stages, and the
+        cost of the end."""
         return float(self._integral(self.action_density)) + self.end_cost
 
     @property
@@ -183,8 +219,7 @@ class Trajectory:
     @property
     def step_actions(self) -> np.ndarray:
         """The action of each interval, `(N,)`."""
-        weighted = self.discretisation.weights * self.action_density
-        return weighted.reshape(len(self.times) - 1, -1).sum(axis=1)
+        return self._by_interval(self.discretisation.weights * self.action_density).sum(axis=1)
 
     @property
     def stage_hamiltonian(self) -> np.ndarray:
@@ -198,8 +233,7 @@ class Trajectory:
         It is minus the derivative of the interval's discrete action in the interval's length, which is the mean of
         `stage_hamiltonian` over its stages. A single Gauss stage is constant to order 3 only.
         """
-        intervals = len(self.times) - 1
-        return self.stage_hamiltonian.reshape(intervals, -1) @ self._stage_shares
+        return self._by_interval(self.stage_hamiltonian) @ self._stage_shares
 
     @property
     def kinetic(self) -> float | None:
@@ -214,7 +248,9 @@ class Trajectory:
     @property
     def energy_change(self) -> float | None:
         """`E(w(T)) - E(w(0))`, None for a system without energy."""
-        return None if self.energy is None else float(self.energy[-1] - self.energy[0])
+        if self.energy is None:
+            return None
+        return float(self.energy[-1] - self.energy[0]) if len(self.energy) > 1 else 0.0
 
     @property
     def balance_defect(self) -> float | None:
@@ -239,7 +275,7 @@ class Trajectory:
         slack = 1e-9 * (last - first)
         if times.ndim != 1 or not ((times >= first - slack) & (times <= last + slack)).all():
             raise InputError(f"times must be a vector within [{first:g}, {last:g}], the span of the trajectory")
-        return evaluate_pieces(self.discretisation, self.points, np.clip(times, first, last))
+        return evaluate_pieces(make_scheme(self.scheme, self.times), self.points, np.clip(times, first, last))
 
     def save(self, path: str | Path) -> Path:
         """Write the trajectory to a `.npz` file, whole or not at all.
@@ -279,21 +315,20 @@ class Trajectory:
     @property
     def summary(self) -> dict[str, Any]:
         """The scalars of the trajectory and of its stats by attribute name: what tables and `--json` show."""
-        scalars = ("action", "kinetic", "potential", "energy_change", "balance_defect")
+        scalars = ("certificate", "action", "kinetic", "potential", "energy_change", "balance_defect")
         grid = {"horizon": float(self.times[-1] - self.times[0]), "steps": len(self.times) - 1}
-        spread = {
-            "hamiltonian_mean": float(self.hamiltonian.mean()),
-            "hamiltonian_spread": float(np.ptp(self.hamiltonian)),
-        }
+        hamiltonian = self.hamiltonian if len(self.times) > 1 else np.zeros(1)
+        spread = {"hamiltonian_mean": float(hamiltonian.mean()), "hamiltonian_spread": float(np.ptp(hamiltonian))}
+        far = {} if self.distance is None else {"distance_end": self.distance[-1], "distance_max": self.distance.max()}
         stats = {key: value for key, value in self.stats.items() if not isinstance(value, (np.ndarray, dict, list))}
         status = {"success": self.success, "status": self.status, "message": self.message, "stats": stats}
         values = {name: getattr(self, name) for name in scalars}
-        return {"name": self.name, "size": self.size, "scheme": self.scheme} | grid | values | spread | status
+        return {"name": self.name, "size": self.size, "scheme": self.scheme} | grid | far | values | spread | status
 
     def __repr__(self) -> str:
         return (
             f"Trajectory({self.name!r}: {self.size} weights, {len(self.times) - 1} steps to t = {self.times[-1]:g}, "
-            f"{self.scheme}, action {self.action:.6g}, {self.status})"
+            f"{self.scheme}, {self._certified}, {self.status})"
         )
 
     def _repr_html_(self) -> str:
@@ -305,10 +340,22 @@ class Trajectory:
         return html_table(("", ""), rows, f"Trajectory of {self.name}")
 
     @property
+    def _certified(self) -> str:
+        """What a line says of the trajectory: how far it is from the flow, or its action."""
+        if self.distance is None:
+            return f"action {self.action:.6g}"
+        return f"within {self.distance.max():.2g} of the true flow (certificate {self.certificate:.2g})"
+
+    @property
     def _stage_shares(self) -> np.ndarray:
         """Quadrature weights of one interval, as shares of its length."""
-        weights = self.discretisation.weights.reshape(len(self.times) - 1, -1)
-        return weights[0] / weights[0].sum()
+        first = self._by_interval(self.discretisation.weights)[:1].sum(axis=0)
+        return first / max(first.sum(), np.finfo(float).tiny)
+
+    def _by_interval(self, values: np.ndarray) -> np.ndarray:
+        """Split what lives on the stages by interval, `(N, stages of one)`."""
+        intervals = len(self.times) - 1
+        return values.reshape(intervals, len(values) // max(intervals, 1))
 
     def _integral(self, density: np.ndarray) -> float:
         return float(self.discretisation.weights @ density)

@@ -21,7 +21,7 @@ SCHEMA, VERSION = "actionopt.trajectory", 1
 METADATA = "metadata"
 STATS = "stats/"  # arrays in the stats, such as multipliers, are arrays of the archive: stats/multipliers/end
 NEEDED = ("times", "points", "momenta", "action_density", "node_momenta")
-OPTIONAL = ("energy", "kinetic_density", "potential_density")
+OPTIONAL = ("energy", "kinetic_density", "potential_density", "distance", "step_certificates", "flow_times")
 DESCRIBED = {"name": str, "scheme": str, "success": bool, "status": str, "message": str, "stats": dict}
 
 
@@ -101,7 +101,7 @@ def _metadata(path: Path, stored: np.ndarray | None) -> dict[str, Any]:
 
 def _check_shapes(path: Path, arrays: dict[str, np.ndarray], scheme_name: str) -> None:
     times, points = arrays["times"], arrays["points"]
-    rising = times.dtype == float and times.ndim == 1 and len(times) > 1 and (np.diff(times) > 0).all()
+    rising = times.dtype == float and times.ndim == 1 and len(times) > 0 and (np.diff(times) > 0).all()
     if not rising or points.ndim != 2:
         raise InputError(
             f"{path}: times must increase and points be a matrix, got shapes {times.shape}, {points.shape}"
@@ -114,6 +114,9 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray], scheme_name: str) -
         "momenta": (*stages, n),
         "node_momenta": (len(times), n),
         "energy": (len(times),),
+        "distance": (len(times),),
+        "step_certificates": (len(times) - 1,),
+        "flow_times": (len(times),),
     }
     for name, array in arrays.items():
         if name.startswith(STATS):

@@ -55,7 +55,7 @@ def starting_point(path: Path, what: Problem | Lagrangian, text: str | None, see
 
 def trajectory_record(trajectory: Trajectory) -> dict[str, Any]:
     """The scalars and the arrays over time of a trajectory by attribute name, for --json."""
-    names = ("times", "weights", "energy", "hamiltonian", "step_actions")
+    names = ("times", "weights", "energy", "distance", "hamiltonian", "step_actions")
     return {**trajectory.summary, **{name: getattr(trajectory, name) for name in names}}
 
 

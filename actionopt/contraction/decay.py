@@ -159,7 +159,9 @@ def check_decay(
     offset = _offset(problem, start, direction, separation, metric)
 
     def integrate(w: np.ndarray, count: int) -> np.ndarray:
-        found = flow(problem, w, horizon=horizon, steps=count, metric=metric, method=method, progress=progress)
+        found = flow(
+            problem, w, horizon=horizon, steps=count, metric=metric, method=method, certify=False, progress=progress
+        )
         return found.weights
 
     pair, coarse = (

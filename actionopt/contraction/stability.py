@@ -119,7 +119,7 @@ class _Training:
             indices = np.where(indices == self.pair[0], self.pair[1], indices)
         problem = pool.take(indices)
         try:
-            trajectory = flow(problem, self.start, **self.options)
+            trajectory = flow(problem, self.start, certify=False, **self.options)
         except SolverError as error:
             which = "no sample" if self.pair is None else f"sample {self.pair[0]} by {self.pair[1]}"
             raise SolverError(f"training on {len(indices)} samples, {which} replaced: {error}", error.result) from error

@@ -78,12 +78,26 @@ def test_flow_from_the_bottom_of_a_well_rests_there() -> None:
     assert abs(done.points - start).max() < 1e-5
 
 
-def test_unsolved_step_says_when(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_that_is_not_solved_is_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = squared()
+    model, scheme = LocalModel(problem, "layerwise"), make_scheme("midpoint", make_grid(1.0, 3))
+    start = problem.initial_weights()
+    whole = march(model, make_scheme("midpoint", make_grid(1.0, 300)), start, tol=1e-12)
     monkeypatch.setattr(marching, "MAX_ITERATIONS", 1)
+    done = march(model, scheme, start, tol=0.0)
+    assert done.failure is None
+    assert done.stats["in_parts"] == done.stats["explicit"] == 3
+    assert sorted(done.errors) == [0, 1, 2]
+    np.testing.assert_allclose(done.points, whole.points[::100], atol=1e-5)
+
+
+def test_step_that_no_part_solves_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marching, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(marching._Parts, "_cross", lambda self, w, h, count: (w * np.nan, w, False))
     problem = squared()
     done = march(
         LocalModel(problem, "layerwise"), make_scheme("midpoint", make_grid(1.0, 3)), problem.initial_weights(), tol=0.0
     )
     assert done.failure is not None
-    assert done.failure.startswith("the step from t = 0 was not solved (residual")
+    assert done.failure.startswith("a step was not solved, whole or in parts (residual")
     assert len(done.points) == 1

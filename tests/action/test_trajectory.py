@@ -324,7 +324,7 @@ def test_missing_and_unknown_arrays_are_refused(tmp_path: Path) -> None:
 
 def test_it_shows_itself() -> None:
     trajectory = ao.flow(double_well.build(), [0.5], horizon=1.0, steps=5)
-    assert "'double-well': 1 weights, 5 steps to t = 1, midpoint" in repr(trajectory)
+    assert "'double-well': 1 weights, 5 steps to t = 1, radau5, within 1" in repr(trajectory)
     table = trajectory._repr_html_()
     assert "<caption>Trajectory of double-well</caption>" in table
     assert "balance defect" in table

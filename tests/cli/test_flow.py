@@ -23,9 +23,11 @@ def test_table_of_energies(run: Run) -> None:
     assert (status, err) == (0, "")
     lines = out.splitlines()
     expected = ao.flow(double_well.build(), [0.5], horizon=2.0, steps=4)
-    assert lines[0].split() == ["step", "time", "energy", "action", "so", "far"]
+    assert lines[0].split() == ["step", "time", "energy", "distance", "to", "the", "true", "flow"]
     assert [float(line.split()[2]) for line in lines[1:6]] == pytest.approx(expected.energy, abs=1e-4)
-    assert "double-well: 1 weights, the flow reached its horizon" in out
+    assert [float(line.split()[3]) for line in lines[1:6]] == pytest.approx(expected.distance, rel=0.1)
+    assert "double-well: 1 weights, the flow reached its horizon, within" in out
+    assert f"certificate {expected.certificate:.3g}: the action of a curve" in out
     assert f"energy change {expected.energy_change:.6g}" in out
 
 
@@ -41,13 +43,21 @@ def test_json_holds_the_attributes(run: Run) -> None:
     problem = xor.build()
     expected = ao.flow(problem, problem.initial_weights(3), horizon=1.0, steps=5)
     record = done.record
-    for name in ("times", "weights", "energy", "hamiltonian", "step_actions"):
+    for name in ("times", "weights", "energy", "distance", "hamiltonian", "step_actions"):
         np.testing.assert_allclose(record[name], getattr(expected, name), rtol=1e-9, atol=1e-12)
+    assert record["certificate"] == pytest.approx(expected.certificate, rel=1e-6)
     for name in ("kinetic", "potential", "energy_change", "balance_defect"):
         assert record[name] == pytest.approx(getattr(expected, name), rel=1e-9)
     assert record["action"] < 1e-25
     assert (record["status"], record["success"]) == ("converged", True)
-    assert record["stats"]["method"] == "implicit_midpoint"
+    assert record["stats"]["method"] == "radau5"
+
+
+def test_underresolved_flow_is_status_one(run: Run) -> None:
+    done = run("flow", "problems/xor.py", "--horizon", 5, "--steps", 5, "--method", "euler")
+    assert done.status == 1
+    assert "but is within" in done.out
+    assert 'Take more steps or the default method, "radau5"' in done.out
 
 
 @pytest.mark.parametrize("method", ["gauss2", "euler", "rk4", "DOP853"])
@@ -90,7 +100,7 @@ def test_divergence_is_status_one_and_keeps_what_was_reached(
     done = run("flow", path, "--start", 1, "--horizon", 5, "--steps", 50, "--method", "euler", "--out", out)
     assert done.status == 1
     assert "not finite" in done.out
-    assert "a larger mass or an implicit method" in done.out
+    assert "a larger mass or an L-stable method" in done.out
     loaded = ao.Trajectory.load(out)
     assert not loaded.success
     assert loaded.times[-1] < 5.0
