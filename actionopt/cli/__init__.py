@@ -16,7 +16,7 @@ COMMANDS = {
     "flow": "Integrate the Riemannian gradient flow.",
     "action": "Find a trajectory of least action.",
     "contract": "Compute contraction rates along the flow, and check them on two solutions.",
-    "run": "All of these, with figures and a report.",
+    "run": "Check, flow, certificate and contraction (with --end a path), with figures and a report.",
 }
 
 

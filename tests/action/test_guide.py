@@ -1,4 +1,4 @@
-"""What docs/action.md shows and tells people to type works as typed."""
+"""What docs/action.md and docs/certificates.md show and tell people to type works as typed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "action.md"
 
 
-def test_examples() -> None:
-    result = doctest.testfile(str(GUIDE), module_relative=False)
+@pytest.mark.parametrize(("page", "least"), [("action.md", 12), ("certificates.md", 12)])
+def test_examples(page: str, least: int) -> None:
+    result = doctest.testfile(str(GUIDE.with_name(page)), module_relative=False)
     assert result.failed == 0
-    assert result.attempted >= 12
+    assert result.attempted >= least
 
 
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
