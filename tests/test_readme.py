@@ -68,9 +68,9 @@ def test_fifteen_lines() -> None:
         exec(compile(source, "README.md", "exec"), {"__name__": "readme"})
     error, energies, rate = (np.array(line.split(), dtype=float) for line in out.getvalue().splitlines())
     assert error < 1e-14
-    first, last, action = energies
+    first, last, distance = energies
     assert last < 1e-3 * first
-    assert 0 <= action < 1e-24
+    assert 0 < distance < 1e-7
     assert np.isfinite(rate)
 
 
