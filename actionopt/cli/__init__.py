@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "Train to a point where the optimality conditions hold.",
     "flow": "Integrate the Riemannian gradient flow.",
     "action": "Find a trajectory of least action.",
+    "path": "Find the path of least action between two points, whatever time it takes.",
     "contract": "Compute contraction rates along the flow, and check them on two solutions.",
     "run": "Check, flow, certificate and contraction (with --end a path), with figures and a report.",
 }
