@@ -16,6 +16,7 @@ from actionopt.constrained import (
     Solution,
     Stiefel,
     check_adjoints,
+    control,
     proximal_step,
     train,
 )
@@ -135,6 +136,7 @@ __all__ = [
     "continue_action",
     "contraction_at",
     "contraction_rate",
+    "control",
     "descend",
     "estimate_lipschitz",
     "feedback_rate",

@@ -24,6 +24,7 @@ class Loss:
     """
 
     name = "loss"
+    positive_part = False  # whether only the positive part of an indefinite curvature is the metric
     elementwise = False  # a sum over outputs, `entries`
 
     def __init_subclass__(cls, **options: Any) -> None:

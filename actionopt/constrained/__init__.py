@@ -2,6 +2,7 @@
 
 from actionopt.constrained.check import AdjointCheck, ModuleCheck, check_adjoints
 from actionopt.constrained.constraint import Constraint
+from actionopt.constrained.control import control
 from actionopt.constrained.manifolds import Ball, Positive, Simplex, Stiefel
 from actionopt.constrained.proximal import proximal_step
 from actionopt.constrained.solution import Solution
@@ -17,6 +18,7 @@ __all__ = [
     "Solution",
     "Stiefel",
     "check_adjoints",
+    "control",
     "proximal_step",
     "train",
 ]

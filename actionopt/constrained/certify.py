@@ -129,19 +129,25 @@ def solution_of(
     return Solution(
         weights=w,
         energy=energy,
-        multipliers=trained.multipliers or [],
+        multipliers=_listed(problem, trained.multipliers),
         gradient_norm=float(abs(gradient).max(initial=0.0)),
         success=status == "converged",
         status=status,
         message=message,
         stats={**nlp.stats, "formulation": formulation, "relative_residual": certificate.worst},
-        states=trained.states or [],
+        states=_listed(problem, trained.states),
         bounds_multipliers=trained.bounds_multipliers,
         constraint_multipliers=trained.constraint_multipliers,
         adjoint_error=certificate.adjoint_error,
         lowest_eigenvalue=None if lowest is None else lowest.value,
         is_minimum=False if status == "saddle" else minimum,
     )
+
+
+def _listed(problem: Problem, arrays: list[np.ndarray] | None) -> list[np.ndarray]:
+    """Leave out the nodes that only gather what a cost sees."""
+    pairs = zip(problem.modules, arrays or [], strict=False)
+    return [array for module, array in pairs if not module.is_reading]
 
 
 def _checked(task: TrainTask, certificate: Certificate, energy: float, message: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt import figures
+from actionopt.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,4 +96,27 @@ def draw_by_module(ax: Axes | None, curves: Mapping[str, Sequence[float]], title
     ax.set(xlabel="module", ylabel="size", title=title)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
+    return ax
+
+
+def draw_component(ax: Axes | None, multipliers: Sequence[np.ndarray], component: int, title: str) -> Axes:
+    """Draw one feature's signed multipliers along the nodes that have it: the line of one sample, a band of several."""
+    from matplotlib.ticker import MaxNLocator
+
+    widest = max((array.shape[1] for array in multipliers), default=0)
+    if isinstance(component, bool) or not isinstance(component, (int, np.integer)) or not 0 <= component < widest:
+        raise InputError(f"component must be a feature of a node, 0 .. {widest - 1}, got {component!r}")
+    pairs = [(k, array[:, component]) for k, array in enumerate(multipliers, 1) if array.shape[1] > component]
+    places, values = [k for k, _ in pairs], np.stack([column for _, column in pairs])
+    ax = figures.axes(ax)
+    ax.axhline(0.0, color=figures.GREY, linewidth=0.8, zorder=1)
+    if values.shape[1] > 1:
+        low, high = np.quantile(values, [0.05, 0.95], axis=1)
+        ax.fill_between(places, low, high, color=figures.COLORS[0], alpha=0.2, linewidth=0, label="5 % to 95 %")
+        ax.plot(places, np.median(values, axis=1), color=figures.COLORS[0], label="median of the samples")
+        ax.legend()
+    else:
+        ax.plot(places, values[:, 0], "o-", color=figures.COLORS[0], markersize=3)
+    ax.set(xlabel="node", ylabel=f"multiplier, component {component}", title=title)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax

@@ -130,10 +130,15 @@ class LiftedProgram:
             rows, own = self.layout.equations[index], self.layout.states[index]
             add_jacobian(jacobian, node, z, w, rows, at_z, at_w, self.sign)
             jacobian.add(rows, own, ca.DM([-float(self.sign)] * own.size))
-            add_hessian(hessian, node, z, w, self.sign * _columns(lam_g, rows), at_z, at_w)
-        self._add_costs(hessian, lam_f)
+            if not self.fixed:
+                add_hessian(hessian, node, z, w, self.sign * _columns(lam_g, rows), at_z, at_w)
         self._add_constraints(jacobian, hessian, lam_g)
-        self._add_weight_terms(hessian, lam_f)
+        if self.fixed:  # as many equations as unknowns decide every step: any positive definite matrix serves
+            every = np.arange(self.layout.size)
+            hessian.add(every, every, lam_f * ca.DM.ones(self.layout.size))
+        else:
+            self._add_costs(hessian, lam_f)
+            self._add_weight_terms(hessian, lam_f)
         return Derivatives(jacobian.matrix(), hessian.matrix(), lam_f, lam_g)
 
     def _inputs_of(self, of: Sequence[int]) -> np.ndarray:

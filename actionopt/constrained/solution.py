@@ -79,16 +79,28 @@ class Solution:
         """Return the figures as aligned text."""
         return text_table(_HEADERS, [self._row()])
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the multipliers module by module: the largest and the root mean square, on a log axis.
+    def plot(self, ax: Axes | None = None, *, component: int | None = None) -> Axes:
+        """Draw the multipliers, node by node.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
             Where to draw; a new figure where None.
-        """
-        from actionopt.constrained.draw_adjoints import draw_by_module
+        component : int, optional
+            A feature: its signed multipliers along the nodes, as costates are read, with the band of 5 % to 95 % of
+            the samples where there are several. Where None the largest |multiplier| and the root mean square, on a log
+            axis.
 
+        Raises
+        ------
+        InputError
+            If no node has that many features.
+        """
+        from actionopt.constrained.draw_adjoints import draw_by_module, draw_component
+
+        if component is not None:
+            title = f"{self.stats['solver']}: energy {self.energy:.6g}"
+            return draw_component(ax, self.multipliers, component, title)
         curves = {
             "largest |multiplier|": [float(abs(array).max(initial=0.0)) for array in self.multipliers],
             "root mean square": [

@@ -82,7 +82,8 @@ def hessian_factor(problem: Problem, y: np.ndarray, cost: int = 0) -> np.ndarray
         If it has a negative eigenvalue somewhere.
     """
     values, vectors = _curvature(problem, y, cost)
-    if values.min(initial=0.0) < -ROUNDING * _largest(values):
+    loss = problem.costs[cost].loss
+    if not loss.positive_part and values.min(initial=0.0) < -ROUNDING * _largest(values):
         term = problem.costs[cost]
         sample = int(np.unravel_index(values.argmin(), values.shape)[-2])
         label = problem.nodes[term.node].label

@@ -46,6 +46,7 @@ class Module:
     weight_size: int
     mass: Any = None
     name: str | None = None
+    is_reading = False  # whether it only gathers what a cost sees, which results do not list
     shares: Any = None  # another module, on whose weights this one runs where both are placed
     scalar_graph: bool = True  # whether CasADi's scalar symbols (SX) can evaluate it
 

@@ -38,7 +38,8 @@ class ArrayOps(Ops):
         return parts[0] if len(shapes) == 1 else tuple(parts)
 
     def pack(self, *parts: Array) -> Array:
-        return self.concatenate([part.reshape((*part.shape[:-2], -1)) for part in parts])
+        # not -1, which an empty array leaves undecided
+        return self.concatenate([part.reshape((*part.shape[:-2], part.shape[-2] * part.shape[-1])) for part in parts])
 
     def row(self, values: Any) -> Array:
         return np.asarray(values, dtype=float)

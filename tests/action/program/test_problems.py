@@ -19,7 +19,7 @@ from actionopt.action.task import ActionTask, Limits, make_task
 ROOT = Path(__file__).parents[3]
 FILES = sorted(path.stem for path in (ROOT / "problems").glob("[!_]*.py"))
 LARGEST = 150
-SLOW = {"iris": pytest.mark.slow}  # 139 weights, 150 samples
+SLOW = {"pendulum": pytest.mark.slow, "iris": pytest.mark.slow}  # 139 weights, 150 samples
 HORIZONS = {"mueller_brown": 0.002}  # slopes of several hundred: over 0.2 there are many minima
 
 
