@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt.backprop import adjoints
+from actionopt.constrained.backpropagated import largest
 from actionopt.constrained.fixed_weights import FixedWeights
 from actionopt.constrained.graph import SymbolicNetwork
 from actionopt.constrained.pinned_weights import PinnedWeights
+from actionopt.constrained.scale import terms_at
 from actionopt.errors import InputError, SolverError
 from actionopt.nlp import NlpSolution
 from actionopt.problem import Problem, takes_problem
@@ -20,6 +22,7 @@ from actionopt.tables import html_table, text_table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ROUNDING = 1e-12  # of the terms' size, below which adjoints that vanish are no scale
 _MARGIN = 100  # how much tighter than the comparison the solver works
 
 
@@ -58,7 +61,8 @@ class AdjointCheck:
     max_error : float
         Largest |multiplier - adjoint| over all modules, samples and features.
     relative_error : float
-        `max_error` over the largest |adjoint|: free of the scale of the loss and of B.
+        `max_error` over the largest |adjoint| (where all are rounding, over the size of a cost's slope): free of the
+        scale of the loss and of B.
     modules : tuple of ModuleCheck
         A row a module.
     gradient_error : float
@@ -172,10 +176,13 @@ def check_adjoints(
         "options": options,
     }
     graph = SymbolicNetwork(problem)
-    layers, multipliers = FixedWeights(graph, **settings).solve(w, expected.states, _largest(expected.adjoints))
-    pinned, pins = PinnedWeights(graph, **settings).solve(w, _largest([expected.gradient]))
-    rows = _rows(problem, multipliers, expected.adjoints)
-    gradient_error = float(abs(expected.gradient + pins).max(initial=0.0)) / _largest([expected.gradient])
+    terms = terms_at(problem, w)
+    adjoint_scale = _scale(expected.adjoints, terms.slope)
+    gradient_scale = _scale([expected.gradient], terms.largest)
+    layers, multipliers = FixedWeights(graph, **settings).solve(w, expected.states, adjoint_scale)
+    pinned, pins = PinnedWeights(graph, **settings).solve(w, gradient_scale)
+    rows = _rows(problem, multipliers, expected.adjoints, adjoint_scale)
+    gradient_error = float(abs(expected.gradient + pins).max(initial=0.0)) / gradient_scale
     relative_error = _worst(row.relative_error for row in rows)
     worse = layers if not layers.success else pinned
     check = AdjointCheck(
@@ -212,9 +219,10 @@ def _check_finite(kind: str, labels: Sequence[str], arrays: Sequence[np.ndarray]
             raise InputError(f"the {kind} of module {label} is not finite at these weights: choose smaller ones")
 
 
-def _largest(arrays: Sequence[np.ndarray]) -> float:
-    """Return the largest magnitude, 1 where all are zero: a scale to divide by."""
-    return max(float(abs(array).max(initial=0.0)) for array in arrays) or 1.0
+def _scale(arrays: Sequence[np.ndarray], terms: float) -> float:
+    """Return the largest magnitude; the size of the terms where it is their rounding, 1 where all vanish."""
+    size = largest(arrays)
+    return size if size > ROUNDING * terms else terms or 1.0
 
 
 def _worst(errors: Iterable[float]) -> float:
@@ -223,13 +231,12 @@ def _worst(errors: Iterable[float]) -> float:
 
 
 def _rows(
-    problem: Problem, multipliers: Sequence[np.ndarray], expected: Sequence[np.ndarray]
+    problem: Problem, multipliers: Sequence[np.ndarray], expected: Sequence[np.ndarray], scale: float
 ) -> tuple[ModuleCheck, ...]:
-    largest = _largest(expected)
     rows = []
     for label, multiplier, adjoint in zip(problem.labels, multipliers, expected, strict=True):
         error = float(abs(multiplier - adjoint).max(initial=0.0))
-        rows.append(ModuleCheck(label, adjoint.shape[1], float(abs(adjoint).max(initial=0.0)), error, error / largest))
+        rows.append(ModuleCheck(label, adjoint.shape[1], float(abs(adjoint).max(initial=0.0)), error, error / scale))
     return tuple(rows)
 
 
