@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -18,6 +18,7 @@ from actionopt.interop import onnx_parts, read_sklearn
 from actionopt.losses import Loss, as_samples
 from actionopt.modules.base import Module, positive
 from actionopt.modules.composite import check_modules, check_sizes, flatten
+from actionopt.modules.node import Node
 from actionopt.network import Group, Network, Place, Term
 from actionopt.nodes import Cost
 from actionopt.ops import NUMPY
@@ -113,6 +114,7 @@ class Problem(Rebuilt):
         self.name = name or "problem"
         self.output_metric = output_metric
         self.weight_decay = _weight_decay(weight_decay)
+        modules = tuple(modules) if isinstance(modules, Iterator) else modules
         if costs := _costs(modules, inputs, targets, loss):
             if sample_weight is not None:
                 raise InputError("costs bring their own weights: ao.Cost(node, loss, targets, sample_weight=...)")
@@ -396,7 +398,13 @@ def _of(targets: Any, samples: Any) -> Any:
 
 def _costs(modules: Any, inputs: Any, targets: Any, loss: Any) -> list[Cost]:
     """Return the costs where costs were given, nothing where modules were."""
-    given = [modules] if isinstance(modules, (Cost, Module)) or not isinstance(modules, Iterable) else list(modules)
+    given = (
+        [modules] if isinstance(modules, (Cost, Module, Node)) or not isinstance(modules, Iterable) else list(modules)
+    )
+    if node := next((one for one in given if isinstance(one, Node)), None):
+        raise InputError(
+            f"Problem takes costs on nodes, ao.Cost({node.name}, loss, targets), got the node {node!r} itself"
+        )
     costs = [one for one in given if isinstance(one, Cost)]
     if not costs:
         return []

@@ -165,10 +165,16 @@ def _arrange(inputs: Sequence[tuple[str, int]], wires: Sequence[Wire]) -> tuple[
     ends = np.cumsum([module.weight_size for module in modules]).tolist()
     parts = zip(_unique([module.label for module in modules]), modules, uses.values(), ends, strict=True)
     groups = [
-        Group(name, nodes[places[0]].label, module, slice(end - module.weight_size, end), tuple(places))
+        Group(name, _label(nodes, places, module), module, slice(end - module.weight_size, end), tuple(places))
         for name, module, places, end in parts
     ]
     return tuple(nodes), tuple(groups)
+
+
+def _label(nodes: Sequence[Place], uses: Sequence[int], module: Module) -> str:
+    """Name a group as its node is named, one of several nodes as its module, with the number of the first."""
+    first = nodes[uses[0]].label
+    return first if len(uses) == 1 else f"{first.partition(' ')[0]} {module.label}"
 
 
 def _unique(names: Sequence[str], taken: set[str] | None = None) -> list[str]:

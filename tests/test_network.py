@@ -170,6 +170,13 @@ def test_a_list_is_a_chain_of_calls_to_the_last_bit() -> None:
     assert listed.network.is_chain
 
 
+def test_modules_and_costs_may_come_one_by_one() -> None:
+    layers = [ao.Dense(2, 2), ao.Dense(2, 1)]
+    listed = ao.Problem((layer for layer in layers), np.ones((3, 2)), np.zeros(3), ao.SquaredError())
+    y = ao.Dense(2, 1)(x_of())
+    assert (listed.size, ao.Problem(cost for cost in [cost_on(y)]).size, ao.Problem(cost_on(y)).size) == (9, 3, 3)
+
+
 def test_names_nodes_and_groups() -> None:
     problem = two_heads()
     assert [place.name for place in problem.nodes] == ["x", "u", "trunk", "value", "label"]
@@ -183,6 +190,10 @@ def test_names_nodes_and_groups() -> None:
     cells = recurrent(steps=3)
     assert [place.name for place in cells.nodes] == ["h0", "x1", "x2", "x3", "1 cell", "2 cell", "3 cell", "read"]
     assert [group.uses for group in cells.groups] == [(4, 5, 6), (7,)]
+    x = x_of()
+    layer = ao.Dense(2, 2, name="layer")
+    last = layer(layer(x, name="first"), name="last")
+    assert [(group.name, group.label) for group in ao.Problem([cost_on(last)]).groups] == [("layer", "1 layer")]
     assert (
         repr(problem)
         == "Problem('two heads': 3 modules, 44 weights, 6 samples, squared error and softmax cross-entropy)"
@@ -354,6 +365,8 @@ def test_wrong_costs() -> None:
         ao.Cost(y, "squared")
     with pytest.raises(ao.InputError, match="weight of a Cost must be a finite number >= 0, got -1"):
         cost_on(y, weight=-1)
+    with pytest.raises(ao.InputError, match=r"takes costs on nodes, ao.Cost\(y, loss, targets\), got the node Node"):
+        ao.Problem([y], np.ones((3, 2)), np.ones((3, 1)), ao.SquaredError())
     with pytest.raises(ao.InputError, match="modules or costs, not both"):
         ao.Problem([cost_on(y), ao.Dense(2, 1)])
     with pytest.raises(ao.InputError, match="costs bring their inputs"):
