@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from numbers import Real
 from typing import Any
@@ -14,12 +14,14 @@ from actionopt.action.clock import own_times
 from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.explicit import EXPLICIT, INTERRUPTED, SOLVE_IVP, Course, flow_velocity, follow
 from actionopt.action.march import March, march
+from actionopt.action.on_manifolds import march_on
 from actionopt.action.outcome import flow_outcome
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import Scheme, make_grid, make_scheme
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, SolverError, unknown_name
 from actionopt.metric.kinds import kind_of
+from actionopt.metric.tangent import Manifold, Placed, placed
 from actionopt.problem import Problem, takes_problem
 
 __all__ = ["COLLOCATION", "SOLVE_IVP", "flow", "flow_velocity"]
@@ -41,6 +43,7 @@ def flow(
     rate: Callable[[float], Any] | None = None,
     tol: float = 1e-11,
     certify: bool = True,
+    manifolds: Iterable[Manifold] = (),
     progress: bool = False,
     throw: bool = True,
 ) -> Trajectory:
@@ -73,6 +76,9 @@ def flow(
         that is smaller.
     certify : bool
         Estimate the distance to the true flow; False saves its time, less than that of "rk4".
+    manifolds : iterable of Stiefel, Positive, Simplex or Ball
+        Sets that weights of modules stay in; method is "euler" or "rk4" then. The flow is tangent to them, so its
+        action and balance, which measure the distance to the free flow, are not small, and it is not certified.
     progress : bool
         Show a progress bar on stderr.
     throw : bool
@@ -105,6 +111,8 @@ def flow(
     grid = make_grid(horizon, steps, times)
     clock = grid if rate is None else own_times(rate, grid)
     density = GradientFlowDensity(problem, metric)
+    if where := placed(problem, manifolds):
+        return _on_manifolds(density, where, clock, start, method, metric, progress, throw)
     with progress_bar(len(grid) - 1, "flow", progress) as tick:
         if method in COLLOCATION:
             scheme = make_scheme(COLLOCATION[method], clock)
@@ -123,6 +131,29 @@ def flow(
     if rate is not None:
         trajectory = replace(trajectory, times=grid[: reached + 1], flow_times=scheme.times)
     return _judge(trajectory, density, course, certify, throw)
+
+
+def _on_manifolds(
+    density: GradientFlowDensity,
+    where: Placed,
+    clock: np.ndarray,
+    start: np.ndarray,
+    method: str,
+    metric: str,
+    progress: bool,
+    throw: bool,
+) -> Trajectory:
+    """March on the manifolds; the trajectory is not certified."""
+    with progress_bar(len(clock) - 1, "flow", progress) as tick:
+        points, failure = march_on(density.problem, where, clock, start, method, metric, tick)
+    scheme = make_scheme("midpoint", clock[: len(points)] if len(points) > 1 else clock[:2])
+    trajectory = _evaluate(density, scheme, points if len(points) > 1 else np.repeat(points, 2, 0), {"method": method})
+    status = "converged" if failure is None else "failed"
+    message = failure or "on manifolds: the action measures the distance to the free flow"
+    trajectory = replace(trajectory, success=failure is None, status=status, message=message)
+    if failure is not None and throw:
+        raise SolverError(message, trajectory)
+    return trajectory
 
 
 def _check(method: str, metric: str, tol: Any) -> None:

@@ -150,3 +150,41 @@ def test_wrong_manifolds_are_named(rng: np.random.Generator) -> None:
     ):
         with pytest.raises(ao.InputError, match=message):
             make()
+
+
+def test_a_flow_on_orthogonal_matrices_ends_at_procrustes(procrustes: tuple[ao.Problem, np.ndarray]) -> None:
+    problem, expected = procrustes
+    manifold = ao.Stiefel(problem.modules[0])
+    start = manifold.retract(expected.ravel() + 0.15)
+    found = ao.flow(problem, start, horizon=30.0, steps=60, method="rk4", manifolds=[manifold])
+    matrices = found.weights.reshape(-1, 4, 4)
+    assert abs(matrices.swapaxes(1, 2) @ matrices - np.eye(4)).max() < 1e-12
+    assert (np.diff(found.energy) <= 1e-13).all()
+    np.testing.assert_allclose(matrices[-1], expected, atol=1e-7)
+
+
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("rk4", 4)])
+def test_a_flow_on_a_manifold_keeps_the_order_of_its_method(
+    method: str, order: int, procrustes: tuple[ao.Problem, np.ndarray]
+) -> None:
+    problem, expected = procrustes
+    manifold = ao.Stiefel(problem.modules[0])
+    start = manifold.retract(expected.ravel() + 0.3)
+
+    def end(steps: int) -> np.ndarray:
+        return ao.flow(problem, start, horizon=1.0, steps=steps, method=method, manifolds=[manifold]).weights[-1]
+
+    exact = (
+        end(256)
+        if method == "rk4"
+        else ao.flow(problem, start, horizon=1.0, steps=100, method="rk4", manifolds=[manifold]).weights[-1]
+    )
+    errors = [np.linalg.norm(end(steps) - exact) for steps in (8, 16, 32)]
+    slopes = np.log2(np.divide(errors[:-1], errors[1:]))
+    assert (abs(slopes - order) < 0.35).all()
+
+
+def test_flows_on_manifolds_take_explicit_methods(procrustes: tuple[ao.Problem, np.ndarray]) -> None:
+    problem, expected = procrustes
+    with pytest.raises(ao.InputError, match="on manifolds flow takes method='euler' or 'rk4', got 'radau5'"):
+        ao.flow(problem, expected.ravel(), horizon=1.0, manifolds=[ao.Stiefel(problem.modules[0])])
