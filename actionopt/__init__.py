@@ -66,6 +66,8 @@ from actionopt.paths.least_action import least_action_path
 from actionopt.paths.quasipotential import Quasipotential, quasipotential
 from actionopt.paths.result import GeometricPath
 from actionopt.problem import Problem
+from actionopt.sweeps.sweep import sweep
+from actionopt.sweeps.table import SweepTable
 from actionopt.weighted import WeightedLoss
 
 __version__ = "0.1.0"
@@ -123,6 +125,7 @@ __all__ = [
     "Stability",
     "StabilityProof",
     "Stiefel",
+    "SweepTable",
     "Trajectory",
     "Transposed",
     "TubeProof",
@@ -159,6 +162,7 @@ __all__ = [
     "series_rate",
     "stability_bound",
     "step",
+    "sweep",
     "train",
     "worst_rate",
 ]

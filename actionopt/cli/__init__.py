@@ -17,6 +17,7 @@ COMMANDS = {
     "action": "Find a trajectory of least action.",
     "path": "Find the path of least action between two points, whatever time it takes.",
     "contract": "Compute contraction rates along the flow, and check them on two solutions.",
+    "sweep": "Run many options and seeds, a row each.",
     "run": "Check, flow, certificate and contraction (with --end a path), with figures and a report.",
 }
 
