@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from actionopt.action.lagrangian import Drift
 from actionopt.paths.critical import at_rest, find_zero
-from actionopt.paths.system import System
+from actionopt.paths.system import System, make_flow
+from actionopt.problem import Problem
 
 SEGMENTS, SAMPLES = 40, 60  # stretches of time that are followed, and points kept of each
 CLOSED = 1e-5  # gap between two returns, relative to the size of the orbit, at which it counts as a cycle
@@ -114,3 +117,17 @@ def _orbit(system: System, z: np.ndarray, span: float) -> np.ndarray | None:
     orbit = np.concatenate([z[None], found.sol(times).T])
     gap = float(np.linalg.norm(orbit[-1] - z))
     return orbit if gap <= CLOSED * float(np.ptp(orbit, axis=0).max()) else None
+
+
+def attracts(what: Any, point: np.ndarray, metric: str = "layerwise") -> bool:
+    """Whether a point of a Problem or Drift is a critical point that attracts its neighbourhood."""
+    if not isinstance(what, (Problem, Drift)):
+        return False
+    system = System(make_flow(what, metric), point)
+    with np.errstate(all="ignore"):
+        drift, jacobian = system.drift(system.inward(point)), system.jacobian(system.inward(point))
+        if not (np.isfinite(drift).all() and np.isfinite(jacobian).all()):
+            return False
+        stable = bool((np.linalg.eigvals(jacobian).real < 0).all())
+        off = np.linalg.lstsq(jacobian, drift, rcond=None)[0]
+    return stable and float(np.linalg.norm(off)) <= 1e-6 * max(float(np.linalg.norm(system.inward(point))), 1e-6)

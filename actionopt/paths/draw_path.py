@@ -65,3 +65,15 @@ def _over_arc(path: GeometricPath, ax: Axes, labels: Sequence[str] | None) -> No
         ax.axvline(path.arc[point.index], color=figures.GREY, lw=0.8, ls="--" if point.kind == "saddle" else "-")
     ax.set(xlabel="arc length in the metric", ylabel="coordinate")
     ax.legend(fontsize=8)
+
+
+def draw_profile(path: GeometricPath, ax: Axes) -> Axes:
+    """Draw what a path has cost so far, and the energy where there is one, over its arc length."""
+    ax.plot(path.arc, path.accumulated, color=figures.COLORS[1], lw=1.8, label="action so far")
+    if path.energy is not None:
+        ax.plot(path.arc, path.energy - path.energy[0], color=figures.COLORS[0], lw=1.4, label="energy above the start")
+    for point in path.critical_points:
+        ax.axvline(path.arc[point.index], color=figures.GREY, lw=0.8, ls="--" if point.kind == "saddle" else "-")
+    ax.set(xlabel="arc length in the metric", ylabel="action" if path.energy is None else "action, energy")
+    ax.legend(fontsize=8)
+    return ax

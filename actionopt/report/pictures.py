@@ -14,6 +14,7 @@ from actionopt.action.draw_trajectory import draw_hamiltonian, draw_trajectory
 from actionopt.action.trajectory import Trajectory
 from actionopt.constrained.draw_adjoints import draw_adjoints
 from actionopt.report.stages import ACTION, ADJOINTS, PATH, RATES, Context, load_arrays
+from actionopt.report.transition import TRANSITION, draw_transition, draw_transition_profile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -168,5 +169,24 @@ PICTURES = (
     ),
     Drawing("path-landscape", "path", PATH, _landscape(PATH), _landscape_caption),
     Drawing("hamiltonian", "path", PATH, _hamiltonian, _hamiltonian_caption),
+    Drawing(
+        "transition",
+        "transition",
+        TRANSITION,
+        draw_transition,
+        lambda context: (
+            "The transition path, from the circle to the square: uphill against the flow, downhill with it."
+        ),
+    ),
+    Drawing(
+        "transition-profile",
+        "transition",
+        TRANSITION,
+        draw_transition_profile,
+        lambda context: (
+            "What the path has cost so far over its length: it pays on the way up to a saddle (dashed) and nothing on "
+            "the way down to an attractor (solid)."
+        ),
+    ),
     Drawing("contraction", "contraction", RATES, _rates, _rates_caption),
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from actionopt.action.interrupts import unless_interrupted
 from actionopt.errors import InputError, SolverError
-from actionopt.loading import load_problem
+from actionopt.loading import load_problem, named_points
 from actionopt.report.fingerprint import fingerprint, libraries
 from actionopt.report.progress import stage_bar
 from actionopt.report.stages import STAGES, Context, Options, Outcome, Stage, check_options
@@ -74,7 +74,7 @@ def run_stages(
     """
     what = load_problem(path, **settings)
     source = [hashlib.sha256(Path(path).read_bytes()).hexdigest(), fingerprint(what)]
-    context = Context(what, options, Path(out))
+    context = Context(what, options, Path(out), named_points(path))
     check_options(context)
     with open_workspace(out) as workspace:
         stages = [stage for stage in STAGES if stage.applies(context)]

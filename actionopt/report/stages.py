@@ -23,6 +23,7 @@ from actionopt.files import replacing
 from actionopt.nlp import check_solver
 from actionopt.problem import Problem
 from actionopt.report.scale import RESOLVED, resolved_flow, settling_time
+from actionopt.report.transition import TRANSITION, Ends, find_ends, find_transition
 
 FLOW, ACTION, PATH, ADJOINTS, RATES = "flow.npz", "action.npz", "path.npz", "adjoints.npz", "contraction.npz"
 CERTIFIED = 1e-12  # largest action of a certified flow, relative to the energy it loses
@@ -57,11 +58,12 @@ class Outcome:
 
 @dataclass
 class Context:
-    """What the stages work on: the system, the options, the folder."""
+    """What the stages work on: the system, the options, the folder, the POINTS of the problem file."""
 
     what: Problem | Lagrangian
     options: Options
     folder: Path
+    points: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def start(self) -> np.ndarray:
@@ -70,7 +72,14 @@ class Context:
             return self.options.start
         if isinstance(self.what, Problem):
             return self.what.initial_weights(self.options.seed)
+        if self.attractors is not None:
+            return self.attractors[0][1]
         raise InputError(f"a {type(self.what).__name__} has no initial weights: give --start")
+
+    @cached_property
+    def attractors(self) -> Ends | None:
+        """Two attractors with their names, where the problem file names two."""
+        return find_ends(self)
 
     @property
     def problem(self) -> Problem:
@@ -240,6 +249,19 @@ def _path_time(context: Context) -> float:
     return 5.0 * settling_time(context.problem, middle, context.options.metric)
 
 
+def transition_stage(context: Context) -> Outcome:
+    """Find the path of least action from one attractor to another over all horizons."""
+    found, message = find_transition(context)
+    summary = {
+        "action": found.action,
+        "action_error": found.action_error,
+        "lowest_eigenvalue": found.lowest_eigenvalue,
+        "gradient_norm": found.stats["gradient_norm"],
+        "candidates": [{"name": c.name, "action": c.action, "elements": c.elements} for c in found.candidates],
+    }
+    return Outcome("ok" if found.is_minimum else "failed", message, summary, (TRANSITION,))
+
+
 def contraction_stage(context: Context) -> Outcome:
     """Compute the contraction rate along the certified trajectory."""
     problem = context.problem
@@ -275,10 +297,24 @@ STAGES = (
         "Path of least action to the given end",
         path_stage,
         options=("start", "seed", "end", "horizon", "steps", "metric", "scheme"),
-        applies=lambda context: context.options.end is not None or isinstance(context.what, Lagrangian),
+        applies=lambda context: _has_path(context),
+    ),
+    Stage(
+        "transition",
+        "Transition path between two attractors",
+        transition_stage,
+        options=("start", "end", "metric"),
+        applies=lambda context: context.attractors is not None,
     ),
     Stage("contraction", "Contraction along the trajectory", contraction_stage, needs=("action",)),
 )
+
+
+def _has_path(context: Context) -> bool:
+    """Whether a path to a given end is asked for; of a Lagrangian only in a given time."""
+    if isinstance(context.what, Lagrangian):
+        return context.options.horizon is not None
+    return context.options.end is not None
 
 
 def check_options(context: Context) -> None:
@@ -287,7 +323,7 @@ def check_options(context: Context) -> None:
     grid = make_grid(1.0 if options.horizon is None else options.horizon, 1 if options.steps is None else options.steps)
     make_task(context.what, context.start, options.end, make_scheme(options.scheme, grid), metric=options.metric)
     check_solver(options.solver)
-    if not isinstance(context.what, Problem) and options.horizon is None:
+    if not isinstance(context.what, Problem) and options.horizon is None and context.attractors is None:
         raise InputError("a Lagrangian has no time scale of its own: give --horizon")
 
 
