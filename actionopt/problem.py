@@ -138,9 +138,10 @@ class Problem(Rebuilt):
         Parameters
         ----------
         path : str or Path
-            A model out of Gemm, MatMul, arithmetic with constants, which becomes part of the layer beside it, Tanh,
-            Relu, LeakyRelu, Elu, Sigmoid, Softplus, Sin, Exp, nodes that only arrange (Flatten,
-            Reshape, Transpose, Identity, Cast, Dropout), and branches that meet in Add, Sub, Mul, Sum or Concat.
+            A model out of Gemm, MatMul, arithmetic with constants, which becomes part of the layer beside it, Conv,
+            AveragePool, GlobalAveragePool, LayerNormalization, Tanh, Relu, LeakyRelu, Elu, Sigmoid, Softplus, Sin, Exp,
+            nodes that only arrange (Flatten, Reshape, Transpose, Identity, Cast, Dropout), and branches that meet in
+            Add, Sub, Mul, Sum or Concat.
         inputs : array (B, in_size), or a mapping or sequence of them for a model of several inputs
             Samples first, also where the file has features first; images flattened row by row.
         targets, loss

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.errors import InputError
+from actionopt.interop.onnx_images import image_of
 from actionopt.interop.onnx_layers import Layout, Placed, Step, samples_first, translate
 from actionopt.modules import Map, Node
 from actionopt.nodes import Input
@@ -77,7 +78,7 @@ class GraphReader:
         for name, samples in inputs.items():
             shape = shapes[name]
             first = samples_first([step for step, _ in self._from(name)])
-            layout = Layout(samples.shape[1], len(shape), first, shape[0] if shape else 0)
+            layout = Layout(samples.shape[1], len(shape), first, shape[0] if shape else 0, image_of(shape))
             self.values[name] = Value((Input(samples, name=name),), layout)
 
     def read(self) -> dict[str, Node]:

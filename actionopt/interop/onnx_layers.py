@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.errors import InputError
+from actionopt.interop import onnx_images as images
 from actionopt.interop.onnx_scaling import SCALINGS, Rescale, Scaling, scaling_of
 from actionopt.interop.pretrained import Pretrained
 from actionopt.modules import Activation, Chain, Module, Residual
@@ -65,13 +66,15 @@ class Step:
 class Layout:
     """How a value lies in memory.
 
-    Features of a sample, number of axes, whether samples come first, and how many samples the file was written for.
+    Features of a sample, number of axes, whether samples come first, how many samples the file was written for, and
+    channels, height and width where samples are images.
     """
 
     size: int
     rank: int
     samples_first: bool
     samples: int
+    image: images.Image | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,7 @@ def modules_of(steps: Sequence[Step], size: int, shape: Sequence[int]) -> tuple[
     InputError
         Naming the node that is not supported, or that does not fit the size of its input.
     """
-    layout = Layout(size, len(shape), samples_first(steps), shape[0] if shape else 0)
+    layout = Layout(size, len(shape), samples_first(steps), shape[0] if shape else 0, images.image_of(shape))
     modules, layout = translate(steps, layout, Placed())
     if layout.rank > 2:
         raise InputError(f"the output of the ONNX graph has {layout.rank} axes, expected samples and features")
@@ -271,18 +274,20 @@ def _flatten(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout
     axis = step.attribute("axis", 1)
     if (axis + layout.rank if axis < 0 else axis) != 1 or not layout.samples_first:
         raise step.unsupported("the axis of the samples must stay")
-    return layers, replace(layout, rank=2)
+    return layers, replace(layout, rank=2, image=None)
 
 
 def _reshape(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
     shape = step.constant(1)
     target = [] if shape is None else [int(extent) for extent in shape]
     size, samples = layout.size, layout.samples
+    if (layout_of_images := images.reshaped(layout, target)) is not None:
+        return layers, layout_of_images
     kept = ([0, -1], [-1, size], [0, size], [samples, -1], [samples, size])
     if not layout.samples_first or target not in kept:
         got = "data" if shape is None else target
         raise step.unsupported(f"expected the shape [-1, {size}], which keeps the samples, got {got}")
-    return layers, replace(layout, rank=2)
+    return layers, replace(layout, rank=2, image=None)
 
 
 def _identity(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
@@ -315,4 +320,5 @@ _READERS: dict[str, Callable[[Step, Layers, Layout], tuple[Layers, Layout]]] = {
     "Identity": _identity,
     "Cast": _cast,
     "Dropout": _dropout,
+    **images.READERS,
 }
