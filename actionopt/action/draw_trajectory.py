@@ -1,4 +1,4 @@
-"""The picture of a trajectory: weights, energy, action density and Hamiltonian over time."""
+"""The picture of a trajectory: weights, energy, action density and Hamiltonian, or distance and defect, over time."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ DECADES = 1e-16  # what lies further below the largest action density is roundin
 def draw_trajectory(trajectory: Trajectory, *, dark: bool = False) -> Figure:
     """Return a figure of four panels over time; momenta take the place of an energy that the system does not have.
 
+    Of a certified flow, whose action density and Hamiltonian are rounding, the lower panels show the estimated distance
+    to the true flow and the defect of the curve that certifies it.
+
     The energy panel of a gradient flow also holds `E(0) - int (kinetic + potential) dt`, which meets the energy where
     the action is zero; for a path that pays action, from which it parts by the action so far, it is left out.
     """
@@ -33,11 +36,16 @@ def draw_trajectory(trajectory: Trajectory, *, dark: bool = False) -> Figure:
         draw_momenta(energy, trajectory)
     else:
         draw_energy(energy, trajectory)
-    draw_action_density(density, trajectory)
-    draw_hamiltonian(hamiltonian, trajectory)
+    if trajectory.distance is None or len(trajectory.times) == 1:
+        draw_action_density(density, trajectory)
+        draw_hamiltonian(hamiltonian, trajectory)
+    else:
+        draw_distance(density, trajectory)
+        draw_certificate(hamiltonian, trajectory)
     for ax in axes[1]:
         ax.set_xlabel("time")
-    fig.suptitle(f"{trajectory.name}: action {trajectory.action:.6g}, {trajectory.status}", fontsize=10.5)
+    said = f"action {trajectory.action:.6g}" if trajectory.distance is None else "a gradient flow"
+    fig.suptitle(f"{trajectory.name}: {said}, {trajectory.status}", fontsize=10.5)
     return fig
 
 
@@ -77,6 +85,31 @@ def draw_momenta(ax: Axes, trajectory: Trajectory) -> None:
     ax.set_ylabel("momenta")
     if few and trajectory.size > 1:
         ax.legend(fontsize=8)
+
+
+def draw_distance(ax: Axes, trajectory: Trajectory) -> None:
+    """Draw the estimated distance of the nodes to the true flow, on a log axis."""
+    assert trajectory.distance is not None
+    distance = trajectory.distance
+    shown = np.isfinite(distance) & (distance > 0.0)
+    ax.plot(trajectory.times[shown], distance[shown], color=figures.COLORS[2], **_line(distance))
+    if shown.any():
+        ax.set_yscale("log")
+    ax.set_ylabel("distance to the true flow")
+    ax.set_title("estimated, in the metric", fontsize=8.5, loc="right")
+
+
+def draw_certificate(ax: Axes, trajectory: Trajectory) -> None:
+    """Draw the defect of the curve through the nodes: root mean squares of `|w' + G^{-1} g|_G` over the intervals."""
+    assert trajectory.step_certificates is not None
+    defect = np.sqrt(2.0 * trajectory.step_certificates / np.diff(trajectory.discretisation.times))
+    middles = 0.5 * (trajectory.times[1:] + trajectory.times[:-1])
+    shown = np.isfinite(defect) & (defect > 0.0)
+    ax.plot(middles[shown], defect[shown], color=figures.COLORS[3], **_line(defect))
+    if shown.any():
+        ax.set_yscale("log")
+    ax.set_ylabel("defect of the curve")
+    ax.set_title(f"certificate: {trajectory.certificate:.2g}", fontsize=8.5, loc="right")
 
 
 def draw_action_density(ax: Axes, trajectory: Trajectory) -> None:

@@ -24,10 +24,10 @@ INTERRUPTED = 130
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the results; it resumes.")
 @click.option("--start", help="A named point of the file, or numbers with commas.  [default: initial weights]")
 @click.option("--end", help="A named point or numbers with commas, nan where free: adds the path there.")
-@click.option("--horizon", type=float, help="Length of time.  [default: until the flow settles]")
+@click.option("--horizon", type=float, help="Length of time.  [default: until the flow has slowed]")
 @click.option("--steps", type=int, help="Number of equal steps.  [default: enough for the flow]")
 @click.option("--metric", default="layerwise", show_default=True, help="Also joint, euclidean (the mass alone).")
-@click.option("--scheme", default="midpoint", show_default=True, help="Also gauss2, of order 4.")
+@click.option("--scheme", help="midpoint, gauss2, radau3, radau5.  [default: radau5 for the flow, midpoint for a path]")
 @click.option("--solver", default="ipopt", show_default=True, help="Whose multipliers are compared: also fatrop, ...")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights.")
 @click.option("--progress/--no-progress", default=None, help="Show progress on standard error.  [default: terminals]")
@@ -41,7 +41,7 @@ def command(
     progress: bool | None,
     **options: Any,
 ) -> int:
-    """Check the adjoints, follow the flow, certify it by its action, compute contraction; write a report.
+    """Check the adjoints, follow the flow, certify it, compute contraction; write a report.
 
     DIR holds report.html, results.json, figures and arrays afterwards. An interrupted run goes on where it stopped
     when the same command is given again; a changed problem file or option repeats what depends on it.

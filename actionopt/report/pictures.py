@@ -151,8 +151,8 @@ PICTURES = (
         ACTION,
         _trajectory,
         lambda context: (
-            "Weights, energy, action density and Hamiltonian along the certified flow; the last two are zero "
-            "to the tolerance of the solver, as only along the flow itself."
+            "Weights, energy, estimated distance to the true flow, and the action of a curve through the nodes, along "
+            "the certified flow."
         ),
     ),
     Drawing("balance", "action", ACTION, _balance, _balance_caption),
@@ -163,7 +163,7 @@ PICTURES = (
         PATH,
         _path,
         lambda context: (
-            "Weights, energy, action density and Hamiltonian along the path of least action: it pays action where it "
+            "Weights, energy, action density and Hamiltonian along the path that was found: it pays action where it "
             "climbs, and none where it follows the flow."
         ),
     ),

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from actionopt.action.continuation import continue_action
+from actionopt.action.flow import COLLOCATION, flow
 from actionopt.action.interrupts import unless_interrupted
 from actionopt.action.lagrangian import Lagrangian
-from actionopt.action.minimize import minimize_action
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.task import make_task
 from actionopt.action.trajectory import Trajectory
@@ -22,12 +22,13 @@ from actionopt.errors import InputError
 from actionopt.files import replacing
 from actionopt.nlp import check_solver
 from actionopt.problem import Problem
-from actionopt.report.scale import RESOLVED, resolved_flow, settling_time
+from actionopt.report.scale import RESOLVED, at_rest, resolved_flow, settled, settling_time
 from actionopt.report.transition import TRANSITION, Ends, find_ends, find_transition
 
 FLOW, ACTION, PATH, ADJOINTS, RATES = "flow.npz", "action.npz", "path.npz", "adjoints.npz", "contraction.npz"
-CERTIFIED = 1e-12  # largest action of a certified flow, relative to the energy it loses
-AT_REST = 1e-6  # gradient, relative to the energy, below which a start counts as stationary
+SOLVED = 1e-12  # largest discrete action of a marched flow, relative to the energy it loses
+LEAST_LOSS = 1e-6  # of the energy's size, that a flow is taken to lose where it loses less
+FLOW_SCHEME, PATH_SCHEME = "radau5", "midpoint"  # unless the user chooses
 PATH_STEPS = (100, 200, 400, 800)  # numbers of steps for a path, until its action settles
 RATE_NODES, RATE_SIZE = 21, 400  # nodes at which the contraction rate is computed, and weights up to which it is
 
@@ -41,7 +42,7 @@ class Options:
     horizon: float | None = None
     steps: int | None = None
     metric: str = "layerwise"
-    scheme: str = "midpoint"
+    scheme: str | None = None
     solver: str = "ipopt"
     seed: int = 0
 
@@ -90,8 +91,7 @@ class Context:
     @cached_property
     def at_rest(self) -> bool:
         """Whether the start is a stationary point of the energy."""
-        gradient, energy = self.problem.gradient(self.start), self.problem.energy(self.start)
-        return bool(abs(gradient).max() <= AT_REST * (1.0 + abs(energy)))
+        return at_rest(self.problem, self.start, self.options.seed)
 
     def trajectory(self, name: str) -> Trajectory:
         """Read a trajectory that an earlier stage saved."""
@@ -136,7 +136,7 @@ def check_stage(context: Context) -> Outcome:
 
 
 def flow_stage(context: Context) -> Outcome:
-    """Follow the gradient flow by the explicit metric step."""
+    """Follow the gradient flow by an explicit method, where one serves."""
     options, problem = context.options, context.problem
     if context.at_rest:
         message = "Skipped: the start is stationary, and the flow rests there. Give another --start to follow it."
@@ -155,44 +155,45 @@ def flow_stage(context: Context) -> Outcome:
         "method": found.stats.get("method"),
         "energy_start": energy[0],
         "energy_end": energy[-1],
+        "certificate": found.certificate,
+        "distance_max": None if found.distance is None else found.distance.max(),
         "action": found.action,
+        "settled": settled(problem, found, options.metric),
     }
-    length = "in which it settles" if chosen else "as asked"
+    pace = "it has settled" if summary["settled"] else "it has slowed but not settled" if chosen else "it goes on"
     message = (
         f"The {options.metric} gradient flow takes the energy from {energy[0]:.4g} to {energy[-1]:.4g} in time "
-        f"{horizon:g} ({length}), {summary['steps']} steps of {summary['method']}."
+        f"{horizon:g}, where {pace}; {summary['steps']} steps of {summary['method']}."
     )
-    if not found.success:
-        return Outcome("failed", f"{message} It stopped early: {found.message}", summary, (FLOW,))
-    return Outcome("ok", message, summary, (FLOW,))
+    return Outcome("ok" if found.success else "failed", f"{message} {_sentence(found)}", summary, (FLOW,))
 
 
 def action_stage(context: Context) -> Outcome:
-    """Minimise the action with a free end, from the flow: its value certifies the trajectory."""
-    options, guess = context.options, context.trajectory(FLOW)
-    found = minimize_action(
-        context.problem,
-        context.start,
-        times=guess.times,
-        scheme=options.scheme,
-        metric=options.metric,
-        guess=guess,
-        throw=False,
-    )
+    """March the flow that minimises the discrete action on the same steps, and certify it."""
+    options, explicit, problem = context.options, context.trajectory(FLOW), context.problem
+    scheme = options.scheme or FLOW_SCHEME
+    method = {name: method for method, name in COLLOCATION.items()}[scheme]
+    found = flow(problem, context.start, times=explicit.times, method=method, metric=options.metric, throw=False)
     unless_interrupted(found).save(context.folder / ACTION)
-    assert found.energy is not None
-    lost = max(-float(found.energy_change or 0.0), AT_REST * (1.0 + abs(float(found.energy[0]))))
-    moved = float(abs(found.weights - guess.weights).max())
-    summary = {**found.summary, "relative_action": found.action / lost, "distance_to_flow": moved}
+    moved = float(abs(found.weights - explicit.weights[: len(found.weights)]).max())
+    lost = max(-float(found.energy_change or 0.0), LEAST_LOSS * abs(float(problem.energy(context.start))))
+    relative = found.action / lost if lost else 0.0
+    summary = {**found.summary, "relative_action": relative, "distance_to_flow": moved}
     message = (
-        f"The least action from there is {found.action:.2e}, {found.action / lost:.1e} of the energy lost, down from "
-        f"{guess.action:.2e} for the explicit flow; no weight moved by more than {moved:.1e}."
+        f"By {method}, whose equations say that the discrete action is least, on the same steps: {_sentence(found)} No "
+        f"weight differs by more than {moved:.1e} from the flow above. The discrete action is {found.action:.1e}, "
+        f"{relative:.1e} of the energy lost."
     )
     if not found.success:
-        return Outcome("failed", f"{message} The solver stopped early: {found.message}", summary, (ACTION,))
-    if found.action > CERTIFIED * lost:
-        return Outcome("failed", f"{message} That certifies no flow: take more steps.", summary, (ACTION,))
+        return Outcome("failed", f"{message} The trajectory is not certified.", summary, (ACTION,))
+    if found.action > SOLVED * lost and not found.stats.get("in_parts"):
+        return Outcome("failed", f"{message} Its equations do not hold: take more steps.", summary, (ACTION,))
     return Outcome("ok", f"{message} The trajectory is certified.", summary, (ACTION,))
+
+
+def _sentence(found: Trajectory) -> str:
+    """Write a flow's message as a sentence."""
+    return f"{found.message[0].upper()}{found.message[1:]}."
 
 
 def path_stage(context: Context) -> Outcome:
@@ -210,8 +211,8 @@ def path_stage(context: Context) -> Outcome:
     found.save(context.folder / PATH)
     summary = {**found.summary, "step_error": change if len(paths) > 1 else None}
     message = (
-        f"The path of least action to the given end takes time {found.times[-1]:g} and action {found.action:.6g}, "
-        f"with {len(found.times) - 1} steps."
+        f"A path of least action to the given end, as a rule a local minimum, takes time {found.times[-1]:g} and "
+        f"action {found.action:.6g}, with {len(found.times) - 1} steps."
     )
     if found.energy is not None:
         climb = found.energy.max() - found.energy[0]
@@ -234,7 +235,7 @@ def _path(context: Context, horizons: list[float], steps: int, guess: Trajectory
         horizons=horizons,
         steps=steps,
         guess=guess,
-        scheme=options.scheme,
+        scheme=options.scheme or PATH_SCHEME,
         metric=options.metric,
         throw=False,
     )
@@ -321,7 +322,13 @@ def check_options(context: Context) -> None:
     """Raise InputError for options that no stage could use, before any work is done."""
     options = context.options
     grid = make_grid(1.0 if options.horizon is None else options.horizon, 1 if options.steps is None else options.steps)
-    make_task(context.what, context.start, options.end, make_scheme(options.scheme, grid), metric=options.metric)
+    make_task(
+        context.what,
+        context.start,
+        options.end,
+        make_scheme(options.scheme or PATH_SCHEME, grid),
+        metric=options.metric,
+    )
     check_solver(options.solver)
     if not isinstance(context.what, Problem) and options.horizon is None and context.attractors is None:
         raise InputError("a Lagrangian has no time scale of its own: give --horizon")

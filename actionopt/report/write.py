@@ -72,7 +72,7 @@ def _title(run: Run) -> str:
 
 def _lead(run: Run) -> str:
     failed, skipped = (_titles(run, state) for state in ("failed", "skipped"))
-    lead = f"Not everything holds: see {failed}, with what to try." if failed else "Everything that was computed holds."
+    lead = f"Not everything holds: see {failed}, with what to try." if failed else "No check failed."
     return f"{lead} Not computed: {skipped}." if skipped else lead
 
 

@@ -128,7 +128,7 @@ def test_interrupted_run_goes_on_where_it_stopped(file: Path, monkeypatch: pytes
     def interrupt(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "minimize_action", interrupt)
+    monkeypatch.setattr(stages, "flow", interrupt)
     result = go(file)
     assert result.exit_code == 130
     assert "interrupted; finished stages are kept in" in result.stderr
@@ -141,7 +141,7 @@ def test_stage_that_raises_is_reported_and_tried_again(file: Path, monkeypatch: 
     def stop(*arguments: Any, **options: Any) -> None:
         raise ao.SolverError("the solver gave up. Take more steps")
 
-    monkeypatch.setattr(stages, "minimize_action", stop)
+    monkeypatch.setattr(stages, "flow", stop)
     result = go(file)
     assert result.exit_code == 1
     assert "the solver gave up. Take more steps" in result.stdout
@@ -156,7 +156,7 @@ def test_stage_that_raises_is_reported_and_tried_again(file: Path, monkeypatch: 
 @pytest.mark.parametrize("stage", ["flow", "action"])
 def test_ctrl_c_inside_a_stage_ends_the_run(file: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     """The solvers catch Ctrl-C and return what they reached: no stage may take that for its result."""
-    module, name = {"flow": (scale, "flow"), "action": (stages, "minimize_action")}[stage]
+    module, name = {"flow": (scale, "flow"), "action": (stages, "flow")}[stage]
     solve = getattr(module, name)
 
     def interrupted(*arguments: Any, **options: Any) -> ao.Trajectory:
