@@ -36,6 +36,7 @@ from actionopt.newton.lifted import LiftedNewton
 from actionopt.newton.point import Minimum, Point, Precondition, largest
 from actionopt.newton.trust_region import TrustRegion
 from actionopt.nlp.plugins import check_limits
+from actionopt.ops import NUMPY
 from actionopt.problem import Problem
 from actionopt.progress import progress_bar
 
@@ -44,6 +45,8 @@ FIRST = 40  # steps of L-BFGS before Newton's method, where there are few sample
 SHORT = 120  # steps that L-BFGS may still need, at its rate so far, and goes on
 DEEP, BATCH, OWN = 10, 400, 200  # modules from which, and numbers a state and weights a module up to which, to lift
 MANY = 40_000  # numbers in all states from which the Kronecker metric pays
+PAIRS = 250_000  # numbers in the steps that L-BFGS keeps, 20 to 100 of them
+REFRESH = 30  # iterations after which the Kronecker metric is built anew
 DAMPING = 1e-4  # of the Kronecker metric where there is no decay, as a part of a block's mean eigenvalue
 NEAR = 1e-4  # a gradient at the start below this part of its terms says nothing of their size
 
@@ -106,19 +109,29 @@ def train_newton(
 def energy_scale(problem: Problem, w: np.ndarray) -> float:
     """Return the size of the terms of the first-order conditions at the start, by which gradients are judged.
 
-    The largest entry of |gradient|; where that is below 1e-4 of |H w|, or 0, its terms cancel there, and the size of
-    what is summed is taken: |H w|, else the largest sum of |adjoints| over the samples. 1 where all of it is 0.
+    The largest entry of |gradient|; where that is below 1e-4 of the loss's mean slope at outputs of zero its terms
+    cancel, or the start fits already, and the size of what is summed is taken: |H w|, else the largest sum of
+    |adjoints| over the samples. 1 where all of it is 0.
     """
     point = Energy(problem)(w)
     slope = largest(point.gradient)
     if not np.isfinite(slope):
         return 1.0
-    terms = largest(point.product(w))
-    if slope > NEAR * terms:
+    if slope > NEAR * _target_slope(problem) > 0:
         return slope
-    summed = max(float(abs(lam).sum(axis=-2).max(initial=0.0)) for lam in adjoints(problem, w).adjoints)
-    size = terms if np.isfinite(terms) and terms > 0 else summed
+    terms = largest(point.product(w))
+    size = slope if slope > NEAR * terms else terms
+    if not 0.0 < size < np.inf:
+        size = max(float(abs(lam).sum(axis=-2).max(initial=0.0)) for lam in adjoints(problem, w).adjoints)
     return size if 0.0 < size < np.inf else 1.0
+
+
+def _target_slope(problem: Problem) -> float:
+    """Return the mean size of the losses' slopes where all outputs are zero: what the targets alone say."""
+    network = problem.network
+    states = [np.zeros((network.samples, place.size)) for place in network.nodes]
+    slopes = network.slopes(NUMPY, states).values()
+    return max(float(abs(slope).sum(axis=-2).max(initial=0.0)) for slope in slopes) / network.samples
 
 
 def _check(problem: Problem, formulation: str, casadi_options: Any, options: NewtonOptions) -> None:
@@ -187,6 +200,8 @@ class _Run:
             self.energy,
             self.options.tol,
             metric=metric,
+            memory=int(np.clip(PAIRS // max(self.problem.size, 1), 20, 100)),
+            refresh=REFRESH,
             max_iterations=self.options.max_iterations,
             watch=watcher,
             enough=_slow(self.options.tol) if metric is None else None,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg.lapack import dtrtrs
 
 from actionopt.newton.line_search import wolfe_step
 from actionopt.newton.point import Minimum, Objective, Point, Precondition, Watch, largest
@@ -51,7 +51,7 @@ class Lbfgs:
         return result
 
     def _run(self, result: Minimum) -> None:
-        pairs: deque[_Pair] = deque(maxlen=self.memory)
+        memory = _Memory(self.memory, result.point.x.size)
         inverse: Precondition = np.copy
         rebuilt = -self.refresh
         while True:
@@ -67,50 +67,60 @@ class Lbfgs:
                 return
             if self.metric is not None and result.iterations - rebuilt >= self.refresh:
                 inverse, rebuilt = self.metric(point), result.iterations
-            direction = -_two_loops(point.gradient, pairs, inverse)
+            direction = -memory.apply(point.gradient, inverse)
             slope = float(direction @ point.gradient)
-            first = 1.0 if pairs or self.metric is not None else min(1.0, 1.0 / float(np.linalg.norm(direction)))
+            first = 1.0 if memory.count or self.metric is not None else min(1.0, 1.0 / float(np.linalg.norm(direction)))
             found = wolfe_step(self.objective, point, direction, first) if slope < 0 else None
             if found is None:
-                if not pairs:
+                if not memory.count:
                     result.status = "stalled"
                     return
-                pairs.clear()  # the memory misled: start over from the metric
+                memory.clear()  # the memory misled: start over from the metric
                 rebuilt = -self.refresh
                 continue
-            pair = _Pair.of(found.x - point.x, found.gradient - point.gradient)
-            if pair is not None:
-                pairs.append(pair)
+            memory.add(found.x - point.x, found.gradient - point.gradient)
             result.point = found
             result.iterations += 1
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """A step s, the gradient's change y, and 1/(s . y), positive."""
+class _Memory:
+    """The last steps s and changes y of the gradient, as rows of two matrices.
 
-    s: np.ndarray
-    y: np.ndarray
-    rho: float
+    The two loops over the pairs (Nocedal and Wright, algorithm 7.4) are two triangular systems with `R_ij = s_i . y_j`,
+    i <= j: `R a = S g` and `R^T b = diag(R) a - Y r`, with `r = H0 (g - Y^T a)` and the result `r + S^T b`.
+    """
 
-    @classmethod
-    def of(cls, s: np.ndarray, y: np.ndarray) -> _Pair | None:
-        product = float(s @ y)
-        return cls(s, y, 1.0 / product) if product > 1e-14 * np.linalg.norm(s) * np.linalg.norm(y) else None
+    def __init__(self, most: int, size: int) -> None:
+        self.most, self.count = most, 0
+        self.s, self.y = np.empty((most, size)), np.empty((most, size))
+        self.r = np.zeros((most, most))
 
+    def clear(self) -> None:
+        self.count = 0
 
-def _two_loops(gradient: np.ndarray, pairs: deque[_Pair], inverse: Precondition) -> np.ndarray:
-    """Return the inverse Hessian of the pairs over `inverse`, times the gradient."""
-    q = gradient.copy()
-    steps = []
-    for pair in reversed(pairs):
-        alpha = pair.rho * float(pair.s @ q)
-        q -= alpha * pair.y
-        steps.append(alpha)
-    r = inverse(q)
-    if pairs:
-        last = pairs[-1]
-        r = r * (1.0 / (last.rho * float(last.y @ inverse(last.y))))
-    for pair, alpha in zip(pairs, reversed(steps), strict=True):
-        r += (alpha - pair.rho * float(pair.y @ r)) * pair.s
-    return r
+    def add(self, s: np.ndarray, y: np.ndarray) -> None:
+        """Keep a pair of positive curvature, in place of the oldest where there are many."""
+        product, bound = float(s @ y), float(s @ s) * float(y @ y)
+        if not product > 1e-14 * np.sqrt(bound):
+            return
+        if self.count == self.most:
+            for kept in (self.s, self.y):
+                kept[:-1] = kept[1:]
+            self.r[:-1, :-1] = self.r[1:, 1:]
+            self.count -= 1
+        k = self.count
+        self.s[k], self.y[k] = s, y
+        self.r[: k + 1, k] = self.s[: k + 1] @ y
+        self.count = k + 1
+
+    def apply(self, gradient: np.ndarray, inverse: Precondition) -> np.ndarray:
+        """Return the inverse Hessian of the pairs over `inverse`, scaled to the last pair, times the gradient."""
+        k = self.count
+        if not k:
+            return inverse(gradient)
+        s, y, r = self.s[:k], self.y[:k], self.r[:k, :k]
+        last = y[-1]
+        a = dtrtrs(r, s @ gradient)[0]
+        start = inverse(gradient - a @ y) * (r[-1, -1] / float(last @ inverse(last)))
+        b = dtrtrs(r, r.diagonal() * a - y @ start, trans=1)[0]
+        return start + b @ s

@@ -11,7 +11,7 @@ from actionopt.newton.lanczos import lowest_eigenvalue
 from actionopt.newton.point import Minimum, Objective, Point, Precondition, Watch, largest
 
 _ROUNDING = 10 * np.finfo(float).eps
-PROBE = 20  # Hessian products of the look for negative curvature at a stationary point
+PROBE = 12  # Hessian products of the look for negative curvature at a stationary point
 UNBOUNDED = 1e15  # the value fell by this times all that it was made of at the start
 
 
