@@ -129,8 +129,14 @@ class Watcher:
 
     @property
     def drift(self) -> float | None:
-        """How far the weights moved in the last 50 iterations, over their size, if the gradient did not halve."""
-        (norm, first), (now, last) = self.earlier[0], self.earlier[-1]
-        if len(self.earlier) < LATELY or now < 0.5 * norm:
+        """How far the weights moved in the last 50 iterations, over their size, if the gradient did not halve.
+
+        The gradient's are medians over the first and the second half of them.
+        """
+        if len(self.earlier) < LATELY:
             return None
+        norms = [norm for norm, _ in self.earlier]
+        if np.median(norms[LATELY // 2 :]) < 0.5 * np.median(norms[: LATELY // 2]):
+            return None
+        first, last = self.earlier[0][1], self.earlier[-1][1]
         return float(np.linalg.norm(last - first) / max(np.linalg.norm(last), np.finfo(float).tiny))

@@ -11,6 +11,7 @@ import pytest
 
 import actionopt as ao
 from actionopt.constrained.energy import Energy
+from actionopt.constrained.history import LATELY, Watcher
 from actionopt.constrained.newton import MANY, energy_scale
 from tests.constrained.systems import SYSTEMS, data
 from tests.systems import SYSTEMS as KINDS
@@ -155,13 +156,31 @@ def test_users_modules_with_decay() -> None:
     assert train(problem, problem.initial_weights(1), second_order=True).is_minimum is True
 
 
-def test_a_valley_is_named() -> None:
-    """Without decay `a tanh(b z)` fits ever better as a b stays and b vanishes: the weights move for ever."""
-    problem = SYSTEMS["users' modules"]()
-    solution = train(problem, 0.3 * problem.initial_weights(1), max_iterations=240, throw=False)
-    assert solution.status == "iteration limit"
-    assert "a valley, as separable classes" in solution.message
-    assert "weight_decay" in solution.message
+class Drifting:
+    """A point whose weights move while its gradient stays: a valley."""
+
+    value = 1.0
+
+    def __init__(self, step: int, shrink: float) -> None:
+        self.x, self.gradient = np.array([1.0 + 0.01 * step]), np.array([shrink**step])
+
+
+@pytest.mark.parametrize(("shrink", "valley"), [(1.0, True), (0.99, True), (0.9, False)])
+def test_a_valley_is_where_weights_move_and_the_gradient_stays(shrink: float, valley: bool) -> None:
+    watcher = Watcher(1.0, None, np.inf, lambda note: None)
+    for step in range(LATELY - 1):
+        watcher(step, Drifting(step, shrink))  # type: ignore[arg-type]
+        assert watcher.drift is None
+    watcher(LATELY, Drifting(LATELY - 1, shrink))  # type: ignore[arg-type]
+    assert watcher.drift == (pytest.approx(0.49 / 1.49) if valley else None)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1e-3])
+def test_a_valley_is_named_where_there_is_no_decay(decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watcher, "drift", 0.14)
+    solution = train(load("xor", weight_decay=decay), max_iterations=3, throw=False)
+    said = "the weights moved by 14%: a valley, as separable classes or spare units give without weight decay"
+    assert (said in solution.message) == (decay == 0.0)
 
 
 def test_kinks_keep_the_best_point() -> None:
