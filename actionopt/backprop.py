@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from actionopt import repeated
 from actionopt.errors import InputError
 from actionopt.network import Network
 from actionopt.ops import NUMPY
@@ -114,7 +115,7 @@ def pulled_back(
 ) -> tuple[list[np.ndarray | None], list[np.ndarray]]:
     """Return the derivatives of the mean loss in all states and weights, a piece a group."""
     sources = {node: slope / network.samples for node, slope in network.slopes(NUMPY, states).items()}
-    return network.backward(NUMPY, pieces, states, sources)
+    return repeated.backward(network, pieces, states, sources)
 
 
 @dataclass(frozen=True)

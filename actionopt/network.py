@@ -214,6 +214,7 @@ class Network:
         sources: Mapping[int, Array],
         visit: Visit | None = None,
         arrive: Callable[[int, int, Any, Any], Any] | None = None,
+        taken: Mapping[int, Array] | None = None,
     ) -> tuple[list[Array | None], list[Any]]:
         """Walk back: pull what enters at some nodes back to all nodes and weights.
 
@@ -229,6 +230,8 @@ class Network:
         arrive : callable, optional
             `arrive(source, node, before, more)` returns what is at a source when `more` arrives from a node that takes
             its state, `before` is None where that is the first; the sum where there is no such function.
+        taken : mapping, optional
+            What nodes take of several sources, by index, where it is at hand.
 
         Returns
         -------
@@ -242,7 +245,10 @@ class Network:
             if (adjoint := arrived[index]) is None:
                 continue
             piece = pieces[group]  # type: ignore[index]
-            z = states[of[0]] if len(of) == 1 else self.joined(ops, place, states)
+            if taken is not None and index in taken:
+                z = taken[index]
+            else:
+                z = states[of[0]] if len(of) == 1 else self.joined(ops, place, states)
             if visit is None:
                 own, dz = place.module.vjp(ops, piece, z, states[index], adjoint)  # type: ignore[union-attr]
             else:
