@@ -127,7 +127,7 @@ def test_gradient_vanishes_at_the_normal_equations() -> None:
         (np.zeros((26, 1)), r"weights must have length 26, got shape \(26, 1\)"),
         (3.0, r"weights must have length 26, got shape \(\)"),
         (np.full(26, np.nan), "weights must be finite, got nan"),
-        ("text", "weights must be 26 numbers, got str"),
+        ("text", "weights must be 26 numbers, got 'text'"),
         (None, "weights must be finite, got nan|weights must be 26 numbers|weights must have length 26"),
     ],
 )
