@@ -17,8 +17,9 @@ COMMANDS = {
     "action": "Find a trajectory of least action.",
     "path": "Find the path of least action between two points, whatever time it takes.",
     "contract": "Compute contraction rates along the flow, and check them on two solutions.",
+    "prove": "Prove contraction on a ball of weights, and a tube that leads there.",
     "sweep": "Run many options and seeds, a row each.",
-    "run": "Check, flow, certificate and contraction (with --end a path), with figures and a report.",
+    "run": "Check, flow, certificate, contraction and proof (with --end a path), with figures and a report.",
 }
 
 

@@ -13,6 +13,7 @@ from actionopt.action.draw_landscape import draw_landscape
 from actionopt.action.draw_trajectory import draw_hamiltonian, draw_trajectory
 from actionopt.action.trajectory import Trajectory
 from actionopt.constrained.draw_adjoints import draw_adjoints
+from actionopt.report.proof import PROOF, draw_proof, proof_caption
 from actionopt.report.stages import ACTION, ADJOINTS, PATH, RATES, Context, load_arrays
 from actionopt.report.transition import TRANSITION, draw_transition, draw_transition_profile
 
@@ -189,4 +190,5 @@ PICTURES = (
         ),
     ),
     Drawing("contraction", "contraction", RATES, _rates, _rates_caption),
+    Drawing("proof", "proof", PROOF, draw_proof, proof_caption),
 )

@@ -22,6 +22,8 @@ from actionopt.errors import InputError
 from actionopt.files import replacing
 from actionopt.nlp import check_solver
 from actionopt.problem import Problem
+from actionopt.report.proof import PROOF, find_proof
+from actionopt.report.proof import SIZE as PROOF_SIZE
 from actionopt.report.scale import RESOLVED, at_rest, resolved_flow, settled, settling_time
 from actionopt.report.transition import TRANSITION, Ends, find_ends, find_transition
 
@@ -289,6 +291,19 @@ def contraction_stage(context: Context) -> Outcome:
     return Outcome("ok", message, summary, (RATES,))
 
 
+def proof_stage(context: Context) -> Outcome:
+    """Prove contraction around the minimum, and a tube that leads there."""
+    problem = context.problem
+    if problem.size > PROOF_SIZE:
+        message = f"Skipped: proofs enclose derivatives over regions, here of up to {PROOF_SIZE} weights."
+        return Outcome("skipped", message)
+    message, summary, arrays = find_proof(problem, context.start, context.trajectory(FLOW).weights[-1])
+    if not arrays:
+        return Outcome("ok", message, summary)
+    save_arrays(context.folder / PROOF, arrays)
+    return Outcome("ok", message, summary, (PROOF,))
+
+
 STAGES = (
     Stage("check", "Adjoints are multipliers", check_stage, options=("start", "seed", "solver")),
     Stage("flow", "Gradient flow", flow_stage, options=("start", "seed", "metric", "horizon", "steps")),
@@ -308,6 +323,7 @@ STAGES = (
         applies=lambda context: context.attractors is not None,
     ),
     Stage("contraction", "Contraction along the trajectory", contraction_stage, needs=("action",)),
+    Stage("proof", "Contraction proved", proof_stage, needs=("flow",)),
 )
 
 

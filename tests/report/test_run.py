@@ -29,7 +29,7 @@ def build(rate=1.0):
         ao.Parameter(2), None, [[0.0, 0.0]], ao.SquaredError(), output_metric=None, mass=1.0 / rate, name="bowl"
     )
 """
-STAGES = ("check", "flow", "action", "contraction")
+STAGES = ("check", "flow", "action", "contraction", "proof")
 
 
 @pytest.fixture
@@ -80,10 +80,10 @@ def test_everything_is_left_in_the_folder(file: Path) -> None:
     left = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     drawn = {
         f"figures/{name}{tone}.svg"
-        for name in ("adjoints", "trajectory", "balance", "landscape", "contraction")
+        for name in ("adjoints", "trajectory", "balance", "landscape", "contraction", "proof")
         for tone in ("", "-dark")
     }
-    arrays = {"adjoints.npz", "flow.npz", "action.npz", "contraction.npz"}
+    arrays = {"adjoints.npz", "flow.npz", "action.npz", "contraction.npz", "proof.npz"}
     assert left == {".lock", MANIFEST, "report.html", "results.json"} | arrays | drawn
     results = json.loads((out / "results.json").read_text())
     assert results["ok"] is True
@@ -108,7 +108,7 @@ def test_finished_stages_are_not_repeated(file: Path) -> None:
     assert repeated(file) == set(STAGES)
     assert repeated(file) == set()
     assert repeated(file, "--scheme", "gauss2") == {"action", "contraction"}
-    assert repeated(file, "--scheme", "gauss2", "--horizon", "2") == {"flow", "action", "contraction"}
+    assert repeated(file, "--scheme", "gauss2", "--horizon", "2") == {"flow", "action", "contraction", "proof"}
     assert repeated(file, "--scheme", "gauss2", "--horizon", "2", "--set", "rate=2.0") == set(STAGES)
 
 
@@ -134,7 +134,7 @@ def test_interrupted_run_goes_on_where_it_stopped(file: Path, monkeypatch: pytes
     assert "interrupted; finished stages are kept in" in result.stderr
     assert "Traceback" not in result.output
     monkeypatch.undo()
-    assert repeated(file) == {"action", "contraction"}
+    assert repeated(file) == {"action", "contraction", "proof"}
 
 
 def test_stage_that_raises_is_reported_and_tried_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,10 @@ def test_ctrl_c_inside_a_stage_ends_the_run(file: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, name, interrupted)
     assert go(file).exit_code == 130
     monkeypatch.undo()
-    assert repeated(file) == {"flow": {"flow", "action", "contraction"}, "action": {"action", "contraction"}}[stage]
+    assert (
+        repeated(file)
+        == {"flow": {"flow", "action", "contraction", "proof"}, "action": {"action", "contraction", "proof"}}[stage]
+    )
 
 
 @pytest.mark.usefixtures("drawn")
@@ -185,7 +188,14 @@ def test_path_to_a_given_end(file: Path) -> None:
     assert result.exit_code == 0, result.output
     record = json.loads(result.stdout)
     states = {name: entry["state"] for name, entry in record["stages"].items()}
-    assert states == {"check": "ok", "flow": "skipped", "action": "skipped", "path": "ok", "contraction": "skipped"}
+    assert states == {
+        "check": "ok",
+        "flow": "skipped",
+        "action": "skipped",
+        "path": "ok",
+        "contraction": "skipped",
+        "proof": "skipped",
+    }
     assert record["stages"]["path"]["summary"]["action"] == pytest.approx(2.0 * 2.5, rel=1e-2)  # twice the climb
     assert {path.stem for path in (file.parent / "out" / "figures").iterdir()} >= {
         "path",

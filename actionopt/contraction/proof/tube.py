@@ -108,7 +108,9 @@ class TubeProof:
 
 
 @takes_problem
-def prove_basin(problem: Problem, trajectory: Trajectory | Any, radius: float, *, pieces: int = PIECES) -> TubeProof:
+def prove_basin(
+    problem: Problem, trajectory: Trajectory | Any, radius: float, *, pieces: int = PIECES, seconds: float | None = None
+) -> TubeProof:
     """Prove that every flow within `radius` of a trajectory's start stays near it and converges.
 
     Parameters
@@ -121,6 +123,8 @@ def prove_basin(problem: Problem, trajectory: Trajectory | Any, radius: float, *
         Of the ball of starts, in the norm of the mass; 0 for the flow from the first node alone.
     pieces : int
         Into how many pieces each step is cut.
+    seconds : float, optional
+        Processor time after which the tube is given up.
 
     Returns
     -------
@@ -147,7 +151,7 @@ def prove_basin(problem: Problem, trajectory: Trajectory | Any, radius: float, *
     check_smooth(problem, nodes[0], output_metric=False)
     curve = Curve(problem, trajectory.times, nodes, int(pieces))
     with np.errstate(all="ignore"):
-        radii, rates, defects = _tube(curve, float(radius))
+        radii, rates, defects = _tube(curve, float(radius), begun + (np.inf if seconds is None else seconds))
         end = float(radii[-1])
         basin = _basin_around(problem, nodes[-1], end) if np.isfinite(end) else None
     seconds = time.process_time() - begun
@@ -163,7 +167,7 @@ def prove_basin(problem: Problem, trajectory: Trajectory | Any, radius: float, *
     return TubeProof("proved", trajectory.times, radii, least, most, reach, within, message, seconds)
 
 
-def _tube(curve: Curve, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _tube(curve: Curve, radius: float, deadline: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the radii at the nodes, and rates and defects piece by piece.
 
     Rates hold within a tube that is guessed, and guessed again until it holds what came out.
@@ -175,6 +179,9 @@ def _tube(curve: Curve, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarr
         largest, ends = _integrated(curve, radius, rates, defects, jumps)
         outside = largest > reach
         if not outside.any():
+            break
+        if time.process_time() > deadline:
+            ends[1:] = np.inf
             break
         reach = np.where(np.isfinite(largest), ROOM * largest + 1e-14, reach)
     else:
