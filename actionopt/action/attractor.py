@@ -21,7 +21,6 @@ from actionopt.problem import Problem
 RESTS = 1e-6  # cost of waiting over the horizon, as part of what the straight line costs
 RETURNED = 0.02  # part of its longest way within which a cycle comes back
 ROUNDS, STEPS = 4, 2000  # horizons over which a cycle is looked for, in steps of Runge and Kutta
-ARCS = 2  # directions in which the line is bent, to either side
 
 
 @dataclass(frozen=True)
@@ -70,24 +69,12 @@ def _asked(action: DiscreteAction) -> bool:
     return fixed and flows and not task.constrained
 
 
-def other_guesses(task: ActionTask, line: np.ndarray, attractor: Attractor) -> list[np.ndarray]:
-    """Return guesses beside the straight line: arcs to its sides, or turns on the cycle that end in the end."""
+def turns(task: ActionTask, cycle: Attractor) -> list[np.ndarray]:
+    """Return guesses that turn on a cycle and leave it for the end, early or late."""
     points = task.scheme.points
     fraction = ((points - points[0]) / (points[-1] - points[0]))[:, None]
-    if attractor.positions is not None:
-        turning = attractor.follow(points - points[0])
-        return [turning + fraction**power * (task.end - turning[-1]) for power in (1, 4)]
-    along = task.end - task.start
-    length = np.linalg.norm(along)
-    if task.size == 1 or length == 0.0:
-        return []
-    rng, arcs = np.random.default_rng(0), []
-    for _ in range(ARCS if task.size > 2 else 1):  # in the plane there is one direction
-        aside = rng.standard_normal(task.size)
-        aside -= (aside @ along) / length**2 * along
-        aside *= 0.5 * length / np.linalg.norm(aside)
-        arcs += [line + sign * np.sin(np.pi * fraction) * aside for sign in (1.0, -1.0)]
-    return arcs
+    turning = cycle.follow(points - points[0])
+    return [turning + fraction**power * (task.end - turning[-1]) for power in (1, 4)]
 
 
 def _cycle(task: ActionTask, horizon: float) -> Attractor | None:

@@ -14,7 +14,6 @@ from actionopt.action.density.end_cost import EndCost
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.task import ActionTask
 
-REST = 1e-3  # part of the guess's terms below which those of the answer do not tighten the tolerance
 RESTING = 1e-6  # part of the terms of the gradient's change that stands for rounding: times tol, 50 units of it
 
 
@@ -117,11 +116,15 @@ class ActionPoint:
             sizes[-1] += abs(self.end[1]) * self.action.free[-1]
         return float(sizes.max(initial=0.0))
 
+    def differences(self) -> np.ndarray:
+        """Sizes `(M, n)` of what velocities are differences of."""
+        return np.asarray(abs(self.action.scheme.velocity) @ abs(self.points))
+
     def resting_terms(self) -> float:
-        """Size of the terms of the gradient's change over positions as large as X.
+        """Size of the terms of the gradient's change over positions as large as X, and velocities made of them.
 
         At rest in a critical point all terms of the gradient vanish; rounding is a part of these.
         """
-        action, still = self.action, np.zeros_like(self.expansion.v)
-        moved = self.expansion.product(self.expansion.w, still)
+        action = self.action
+        moved = self.expansion.product(self.expansion.w, self.differences())
         return float(action.gather_sizes(*(abs(part) for part in moved)).max(initial=0.0))

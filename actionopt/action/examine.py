@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from actionopt.action.attractor import attractor_of, other_guesses, rests
+from actionopt.action.attractor import Attractor, attractor_of, rests, turns
 from actionopt.action.density.formula import LagrangianDensity
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.escape import to_a_minimum
+from actionopt.action.guess import arcs
 from actionopt.action.lagrangian import Drift
 from actionopt.action.longer import fading, over_longer
 from actionopt.action.second_variation import LowestMode, lowest_mode
@@ -54,8 +55,8 @@ def found_and_examined(
     """Solve from `points (K, n)`, and from other guesses where `looks.around`; examine the least of what converged."""
     solution = solver.solve(action, points, limits, tick)
     attractor = attractor_of(action, points) if looks.around and solution.status != "interrupted" else None
-    if attractor is not None and isinstance(action.task.what, Drift):
-        solution = _least(solver, action, solution, other_guesses(action.task, points, attractor), limits, tick)
+    if looks.around:
+        solution = _least(solver, action, solution, _others(action, points, attractor, solution), limits, tick)
     if not solution.success:
         return solution
     mode = None
@@ -71,6 +72,22 @@ def found_and_examined(
     return judged(action, solution, mode, longer, fading(action.at(solution.points)) if slow else 0.0)
 
 
+def _others(
+    action: DiscreteAction, points: np.ndarray, attractor: Attractor | None, first: ActionSolution
+) -> list[np.ndarray]:
+    """Which guesses to try beside the line.
+
+    Drifts that leave an attractor have many ways out. Between constraints a line may lead through what it should go
+    around, or be stationary as it is, as doing nothing often is.
+    """
+    task = action.task
+    if attractor is not None and isinstance(task.what, Drift):
+        return arcs(task, points) if attractor.positions is None else turns(task, attractor)
+    unmoved = np.allclose(first.points, points, rtol=0.0, atol=1e-6 * (np.ptp(points, axis=0).max() or 1.0))
+    failed = first.status in ("infeasible", "stopped", "iteration limit", "underresolved")
+    return arcs(task, points) if _has_conditions(task) and (unmoved or failed) else []
+
+
 def _least(
     solver: ActionSolver,
     action: DiscreteAction,
@@ -80,6 +97,8 @@ def _least(
     tick: Callable[..., None],
 ) -> ActionSolution:
     """Return the least of the paths that converge from the guesses, the first where none does."""
+    if not guesses:
+        return first
     brief = Limits(limits.tol, min(limits.max_iterations, BRIEF))
     others = [solver.solve(action, guess, brief, tick) for guess in guesses]
     converged = [found for found in (first, *others) if found.success]

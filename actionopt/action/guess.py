@@ -16,6 +16,7 @@ from actionopt.errors import InputError, unknown_name
 from actionopt.problem import Problem
 
 GUESSES = ("flow", "line")
+ARCS = 2  # directions in which a guess is bent
 
 
 def first_guess(task: ActionTask, guess: Any = None) -> np.ndarray:
@@ -92,3 +93,27 @@ def _given(task: ActionTask, guess: Any) -> np.ndarray:
     if not np.isfinite(array).all():
         raise InputError("guess must be finite")
     return array if array.shape == points else scheme.interpolate(scheme.times, array)
+
+
+def arcs(task: ActionTask, line: np.ndarray) -> list[np.ndarray]:
+    """Bend a guess to either side, by half its length: in the plane across it, else in two random directions.
+
+    Where it does not move, the length is that of its position, else one. Free ends move along.
+    """
+    fraction = (task.scheme.points - task.scheme.points[0]) / (task.scheme.points[-1] - task.scheme.points[0])
+    along = line[-1] - line[0]
+    length = float(np.linalg.norm(along))
+    size = length or float(np.linalg.norm(line[0])) or 1.0
+    if task.size == 1 and length > 0.0:
+        return []
+    held = np.sin(np.pi * fraction)[:, None]
+    bend = np.where(np.isnan(task.end), np.sin(0.5 * np.pi * fraction)[:, None], held)
+    bend = np.where(np.isnan(task.start), np.where(np.isnan(task.end), 1.0, bend[::-1]), bend)
+    rng, bent = np.random.default_rng(0), []
+    for _ in range(1 if task.size <= 2 and length > 0.0 else ARCS):
+        aside = rng.standard_normal(task.size)
+        if length > 0.0:
+            aside -= (aside @ along) / length**2 * along
+        aside *= 0.5 * size / np.linalg.norm(aside)
+        bent += [np.clip(line + sign * bend * aside, task.lower, task.upper) for sign in (1.0, -1.0)]
+    return bent

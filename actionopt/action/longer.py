@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from actionopt.action.attractor import Attractor, other_guesses
+from actionopt.action.attractor import Attractor, turns
 from actionopt.action.discrete import ActionPoint, DiscreteAction
 from actionopt.action.pieces import evaluate_pieces
 from actionopt.action.scheme import Scheme, make_scheme
@@ -105,7 +105,7 @@ def _turning(task: ActionTask, cycle: Attractor, more: float) -> tuple[Scheme, n
     horizon = times[-1] - times[0]
     steps = max(2, round((len(times) - 1) * (horizon + more) / horizon))
     long = make_scheme(task.scheme.name, np.linspace(times[0], times[-1] + more, steps + 1))
-    return long, other_guesses(replace(task, scheme=long), np.empty(0), cycle)[-1]
+    return long, turns(replace(task, scheme=long), cycle)[-1]
 
 
 def _after_a_turn(scheme: Scheme, points: np.ndarray, cycle: Attractor) -> tuple[Scheme, np.ndarray]:

@@ -126,6 +126,8 @@ def make_grid(horizon: Any, steps: Any, times: Any = None) -> np.ndarray:
         if grid.ndim != 1 or len(grid) < 2 or not np.isfinite(grid).all() or (np.diff(grid) <= 0).any():
             raise InputError("times must be at least two finite numbers that increase")
         return grid
+    if horizon is None:
+        raise InputError("horizon or times must be given: a path whose horizon is free is what least_action_path finds")
     if isinstance(horizon, bool) or not isinstance(horizon, Real) or not 0.0 < float(horizon) < np.inf:
         raise InputError(f"horizon must be a positive, finite number, got {horizon!r}")
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:

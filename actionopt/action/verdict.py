@@ -20,6 +20,7 @@ from actionopt.problem import Problem
 
 RESOLVED = 0.05  # part of the action by which that of the curve may differ; the action is wrong by a part of that
 ALMOST_FLOW = 0.05  # part of the kinetic action below which the action itself is no measure
+ROUNDING = 1e-12  # the same, of the kinetic action of the differences that velocities are made of
 FOUR_POINTS = np.polynomial.legendre.leggauss(4)
 
 
@@ -53,7 +54,9 @@ def judged(
         point = action.at(solution.points)
         with np.errstate(all="ignore"):
             stats["curve_action"] = curve = curve_action(point)
-            off = relative(abs(curve - point.value), point.magnitude + ALMOST_FLOW * _kinetic(point))
+            kinetic, most = _kinetic(point, point.expansion.v), _kinetic(point, point.differences())
+            size = point.magnitude + ALMOST_FLOW * kinetic + ROUNDING * most
+            off = relative(abs(curve - point.value), size)
         if not off <= RESOLVED:
             status = "underresolved"
             words.append(
@@ -110,8 +113,7 @@ def _has_an_action(action: DiscreteAction) -> bool:
     return isinstance(action.density, LagrangianDensity) and not flows
 
 
-def _kinetic(point: ActionPoint) -> float:
+def _kinetic(point: ActionPoint, v: np.ndarray) -> float:
     """`int 1/2 v . l_vv v dt`, what remains of the terms of the action along a flow."""
-    expansion = point.expansion
-    moved = expansion.product(np.zeros_like(expansion.v), expansion.v)[1]
-    return 0.5 * float(abs(point.action.scheme.weights @ (moved * expansion.v)).sum())
+    moved = point.expansion.product(np.zeros_like(v), v)[1]
+    return 0.5 * float(abs(point.action.scheme.weights @ (moved * v)).sum())

@@ -152,7 +152,9 @@ class LagrangianExpansion(Expansion):
             stage = int(smallest.argmin())
             raise InputError(
                 f"{self.density.name}: the Lagrangian must be strictly convex in v, but l_vv has the eigenvalue "
-                f"{smallest[stage]:.3g} at w = {np.array2string(self.w[stage], precision=4, threshold=6)}"
+                f"{smallest[stage]:.3g} at w = {np.array2string(self.w[stage], precision=4, threshold=6)}. An action "
+                "that does not depend on how fast a path is run through has its own solver, least_action_path; "
+                "coordinates that follow from others are held by equality="
             )
         return mass
 

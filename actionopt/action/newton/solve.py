@@ -56,7 +56,10 @@ class NewtonSolver:
             "build_time": built - began,
             "solve_time": time.perf_counter() - built,
         }
-        return ActionSolution(result.point.points, result.status, _MESSAGES[result.status].format(**stats), stats)
+        message = _MESSAGES[result.status].format(**stats)
+        if result.trouble:
+            message = f"no step could be computed from an iterate: {result.trouble}"
+        return ActionSolution(result.point.points, result.status, message, stats)
 
 
 _MESSAGES = {

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actionopt.action.discrete import REST, RESTING, ActionPoint, DiscreteAction
+from actionopt.action.discrete import RESTING, ActionPoint, DiscreteAction
+from actionopt.errors import InputError, SolverError
 from actionopt.newton.krylov import krylov_path
 
 Preconditioner = Callable[[ActionPoint, np.ndarray], np.ndarray]
@@ -29,6 +30,8 @@ class NewtonResult:
         Newton steps and Hessian products.
     scale : float
         Size of the terms of the gradient, which `tol` is relative to.
+    trouble : str
+        Why an iterate could not be gone on from, where it could not.
     """
 
     point: ActionPoint
@@ -36,6 +39,7 @@ class NewtonResult:
     iterations: int
     products: int
     scale: float
+    trouble: str = ""
 
 
 def newton(
@@ -68,9 +72,10 @@ def newton(
     """
     point = action.at(guess)
     scale, floor = point.terms(), -UNBOUNDED * point.magnitude
+    least = 0.0
     # the step that the preconditioner alone would take sets the first scale
     radius = 10.0 * np.sqrt(_dot(point.gradient, precondition(point, point.gradient)))
-    products, iteration = 0, 0
+    products, iteration, trouble = 0, 0, ""
     status = "iteration limit"
     try:
         for iteration in range(max_iterations + 1):
@@ -78,7 +83,7 @@ def newton(
                 report(iteration, point)
             if point.gradient_norm <= tol * scale:
                 # a guess far off may not loosen what is asked of the answer
-                terms = max(point.terms(), REST * scale)
+                terms = max(point.terms(), least)
                 if point.gradient_norm <= tol * terms:
                     status, scale = "converged", terms
                     break
@@ -94,10 +99,17 @@ def newton(
                 scale = max(scale, point.terms(), RESTING * point.resting_terms())
                 status = "converged" if point.gradient_norm <= tol * scale else "stalled"
                 break
+            if point.value - accepted.value <= _ROUNDING * point.magnitude:  # all that is left may be rounding
+                least = max(least, RESTING * accepted.resting_terms())
+                scale = max(scale, least)
             point = accepted
     except KeyboardInterrupt:
         status = "interrupted"
-    return NewtonResult(point, status, iteration, products, scale)
+    except (InputError, SolverError) as error:  # of the preconditioner: no Hessian, no convex part
+        if iteration == 0:
+            raise
+        status, trouble = "stalled", str(error)
+    return NewtonResult(point, status, iteration, products, scale, trouble)
 
 
 def _trust_region_step(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import casadi as ca
 import numpy as np
 
 from actionopt.action.density.formula import LagrangianExpansion
-from actionopt.action.discrete import REST, ActionPoint, DiscreteAction
+from actionopt.action.discrete import RESTING, ActionPoint, DiscreteAction
 from actionopt.action.newton.solve import check_guess
 from actionopt.action.program.conditions import Conditions, end_conditions, make_conditions
 from actionopt.action.program.flow_stage import extra_values
@@ -20,6 +21,7 @@ from actionopt.action.program.point_set import PointSet
 from actionopt.action.program.stages import symbolic_stages
 from actionopt.action.program.system import stage_functions
 from actionopt.action.program.transcription import Layout, transcribe
+from actionopt.action.program.violation import Violation, violation
 from actionopt.action.program.watch import WATCHABLE, Interrupt, Watch
 from actionopt.action.task import ActionSolution, ActionTask, Limits, relative
 from actionopt.nlp import Derivatives, NlpSolution, NlpSolver
@@ -34,6 +36,10 @@ _ADVICE = {
     "stopped": "; take more steps, or approach the horizon by continuation",
     "interrupted": "; continue from it with guess=",
 }
+
+
+NOWHERE = np.zeros(0)
+BETWEEN = np.arange(1, 8) / 8.0  # places on every interval for conditions on positions, where nodes do not hold them
 
 
 class CasadiSolver:
@@ -77,7 +83,38 @@ class CasadiSolver:
         """
         began = time.perf_counter()
         start = _checked_start(action, points)
-        program = _Program(self, action, points, limits, tick, start.terms() or start.resting_terms() or 1.0)
+        scale = max(start.terms(), RESTING * start.resting_terms()) or 1.0
+        conditions = make_conditions(action.task, points)
+        solution, found = self._solved(action, points, points, conditions, limits, tick, scale, NOWHERE)
+        if action.task.constrained and found:
+            broken = violation(action.task, conditions, solution.points)
+            if solution.success and broken.between_nodes:
+                # once more from there, imposed between the nodes as well
+                again, _ = self._solved(action, points, solution.points, conditions, limits, tick, scale, BETWEEN)
+                spent = ("iterations", "build_time", "solve_time")
+                sums = {key: again.stats[key] + solution.stats[key] for key in spent}
+                solution = replace(again, stats=again.stats | sums)
+                broken = violation(action.task, conditions, solution.points)
+            bounded = np.isfinite(action.task.lower).any() or np.isfinite(action.task.upper).any()
+            if bounded or conditions.inequalities.numel():
+                solution = _with_violation(solution, broken)
+        built = time.perf_counter() - began - solution.stats["solve_time"]
+        return replace(solution, stats=solution.stats | {"build_time": built})
+
+    def _solved(
+        self,
+        action: DiscreteAction,
+        given: np.ndarray,
+        points: np.ndarray,
+        conditions: Conditions,
+        limits: Limits,
+        tick: Callable[..., None],
+        scale: float,
+        between: np.ndarray,
+    ) -> tuple[ActionSolution, bool]:
+        """Solve one program from `points`, conditions on positions imposed `between` nodes; whether it was not lost."""
+        began = time.perf_counter()
+        program = _Program(self, action, given, conditions, limits, tick, scale, between)
         stats: dict[str, Any] = {
             "formulation": self.formulation,
             "variables": program.layout.size,
@@ -90,9 +127,10 @@ class CasadiSolver:
             found = program.solve(points)
         except KeyboardInterrupt:
             message = f"{self.name}: interrupted, and its last iterate is lost: this is where it started"
-            return ActionSolution(points, "interrupted", message, stats | {"gradient_norm": start.gradient_norm})
+            norm = action.at(points).gradient_norm
+            return ActionSolution(points, "interrupted", message, stats | {"gradient_norm": norm}), False
         stats |= {key: value for key, value in found.stats.items() if key != "build_time"}
-        return self._judged(program, found, limits, stats)
+        return self._judged(program, found, limits, stats), True
 
     def _judged(self, program: _Program, found: NlpSolution, limits: Limits, stats: dict[str, Any]) -> ActionSolution:
         """Compute the residual of the conditions at what was found, whatever the plugin says of it."""
@@ -100,7 +138,7 @@ class CasadiSolver:
         points, forces = program.layout.points(found.x), reader.forces(found)
         with np.errstate(all="ignore"):
             point = action.at(points)
-            scale = max(forces.terms(point), REST * program.scale)
+            scale = max(forces.terms(point), RESTING * point.resting_terms())
             residual = forces.residual(point)
             stats |= {
                 "gradient_norm": point.gradient_norm,
@@ -122,14 +160,15 @@ class _Program:
         solver: CasadiSolver,
         action: DiscreteAction,
         points: np.ndarray,
+        conditions: Conditions,
         limits: Limits,
         tick: Callable[..., None],
         scale: float,
+        between: np.ndarray,
     ) -> None:
         task, name = action.task, solver.name
         self.action, self.scale, self.interrupt = action, scale, Interrupt()
         self.lifted = solver.formulation == "lifted"
-        conditions = make_conditions(task, points)
         self.functions = functions = stage_functions(
             task,
             conditions,
@@ -139,7 +178,7 @@ class _Program:
             scale=scale,
         )
         ends, sizes = _end_sets(task, conditions, points)
-        sets = [*conditions.point_sets(task, np.zeros(0)), *ends]
+        sets = [*conditions.point_sets(task, between), *ends]
         self.layout = layout = Layout(
             task, functions.variables - 2 * task.size, functions.equalities + functions.inequalities, sets
         )
@@ -177,6 +216,16 @@ class _Program:
             return np.zeros((len(task.scheme.stages), 0))
         assert isinstance(task.what, Problem)
         return extra_values(task.what, task.metric, task.scheme.position @ points, self.lifted, self.scale)
+
+
+def _with_violation(solution: ActionSolution, broken: Violation) -> ActionSolution:
+    """Add what a curve breaks of its constraints, and what that means for a solver's word."""
+    stats = solution.stats | {"constraint_violation": broken.largest}
+    message = f"{solution.message}; along the curve constraints are broken by {broken.largest:.1e} at most"
+    if solution.success and not broken.kept:
+        message += ": too much, between the places where they are imposed. Take more steps"
+        return replace(solution, status="underresolved", message=message, stats=stats)
+    return replace(solution, message=message, stats=stats)
 
 
 def _end_sets(
