@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.examine import Looks, found_and_examined
 from actionopt.action.guess import first_guess
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.newton.solve import make_density
+from actionopt.action.outcome import certified_minimiser
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.solvers import make_solver
@@ -143,6 +145,8 @@ def minimize_action(
         stats=stats,
         name=task.what.name,
     )
+    if isinstance(task.what, Problem) and np.isnan(task.end).all() and not task.constrained:
+        trajectory = certified_minimiser(trajectory, GradientFlowDensity(task.what, task.metric))
     if throw and not trajectory.success:
         raise SolverError(trajectory.message, trajectory)
     return trajectory

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from actionopt.action.certificate.certificate import FlowCertificate, certify_flow
+from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.explicit import EXPLICIT, INTERRUPTED, SOLVE_IVP
 
 if TYPE_CHECKING:
-    from actionopt.action.certificate.certificate import FlowCertificate
     from actionopt.action.trajectory import Trajectory
 
 L_STABLE = ("radau5", "radau3", "Radau", "BDF", "LSODA")
@@ -29,6 +31,13 @@ def flow_outcome(trajectory: Trajectory, failure: str | None, certificate: FlowC
     if certificate.resolved:
         return "converged", f"{message}, {distance_said(trajectory)}"
     return "underresolved", f"{message}, but is {distance_said(trajectory)}{_worst(trajectory)}. {_finer(method)}"
+
+
+def certified_minimiser(trajectory: Trajectory, density: GradientFlowDensity) -> Trajectory:
+    """Say of a minimiser of the discrete action with a free end, which is a flow, how far it is from the true one."""
+    certificate = certify_flow(density, trajectory.times, trajectory.weights)
+    found = replace(trajectory, distance=certificate.distance, step_certificates=certificate.step_actions)
+    return replace(found, message=f"{found.message}; as a flow it is {distance_said(found)}")
 
 
 def distance_said(trajectory: Trajectory) -> str:

@@ -208,3 +208,13 @@ def test_distance_is_unknown_where_nothing_is_finite() -> None:
     found = certify_flow(GradientFlowDensity(problem), np.array([0.0, 1.0]), weights)
     assert found.distance[-1] == np.inf
     assert not found.resolved
+
+
+def test_free_minimisers_are_certified_as_the_flows_they_are() -> None:
+    problem = squared()
+    start = problem.initial_weights(2)
+    least = ao.minimize_action(problem, start, horizon=1.0, steps=10)
+    flowed = ao.flow(problem, start, horizon=1.0, steps=10, method="implicit_midpoint")
+    np.testing.assert_allclose(least.distance, flowed.distance, rtol=1e-5)
+    assert "as a flow it is within" in least.message
+    assert ao.minimize_action(problem, start, problem.initial_weights(3), horizon=1.0, steps=10).distance is None
