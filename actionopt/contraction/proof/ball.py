@@ -310,6 +310,8 @@ def _next_radius(radius: float, allowed: float, best: float, most: float) -> flo
 def _bracketed(good: Callable[[float], bool], low: float, prover: Prover) -> float:
     """Search the largest radius where `good` holds, which it does at `low`, if that is not 0; 0 for none."""
     length = 1.0 + float(np.linalg.norm(prover.centre * np.sqrt(prover.problem.mass)))
+    if low and prover.boxes == 1 and good(0.5 * MOST * length):  # a convex problem, at once
+        return 0.5 * MOST * length
     high, close = np.inf, CLOSE if prover.boxes == 1 else CLOSE_BOXES
     radius = (4.0 if prover.boxes == 1 else 1.2) * low or 1e-2 * length
     while not prover.late and 1e-12 * length < radius < MOST * length and low < close * high:
