@@ -76,10 +76,10 @@ def descent(
     for epoch in range(epochs):
         for index, part in enumerate(np.array_split(rng.permutation(problem.samples), count)):
             number = epoch * count + index
-            began = time.perf_counter()
+            began = time.process_time()
             with np.errstate(all="ignore"):
                 w = w + min(1.0, (total - number) / (0.4 * total)) * (step(problem.take(part), w) - w)
-            spent += time.perf_counter() - began
+            spent += time.process_time() - began
             if number + 1 in shown:
                 with np.errstate(all="ignore"):
                     yield number + 1, problem.energy(w) if np.isfinite(w).all() else np.nan, spent
@@ -115,7 +115,7 @@ def draw(title: str, found: list[Curves], *, dark: bool = False) -> Any:
             ax.plot(at, middle, color=color, label=label)
             ax.fill_between(at, one.energies.min(axis=0), one.energies.max(axis=0), **band)
     by_step.set(xlabel="step", ylabel="energy of all samples", yscale="log")
-    by_second.set(xlabel="seconds")
+    by_second.set(xlabel="seconds of the processor")
     by_step.legend(loc="best")
     fig.suptitle(title, fontsize=10.5)
     return fig
