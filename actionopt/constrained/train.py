@@ -51,8 +51,9 @@ def train(
     w0 : array (n,), optional
         Start; `problem.initial_weights()` where None. States start where the weights put them.
     solver : str
-        "newton" (Newton's method on the energy itself, in NumPy: no program is built; no bounds or constraints),
-        "ipopt", "fatrop" (depth is the stage index), "sqpmethod" or any other NLP solver that CasADi has installed.
+        "newton" (Newton's method in NumPy: no program is built; no bounds or constraints), "ipopt", "fatrop" (depth is
+        the stage index), "sqpmethod" or any other NLP solver that CasADi has installed. "auto" is "newton", and "ipopt"
+        where there are bounds or constraints.
     formulation : "auto", "lifted" or "condensed"
         Whether states are variables and layer equations constraints (multiple shooting in depth), or eliminated
         (single shooting; for few weights or many samples). "auto" is lifted, but condensed for ipopt where a module
@@ -91,6 +92,8 @@ def train(
     SolverError
         If the solver stops early; its `result` is the Solution at the last iterate.
     """
+    if solver == "auto":
+        solver = "ipopt" if is_limited(problem, bounds, constraints) else "newton"
     if solver == "newton":
         if is_limited(problem, bounds, constraints):
             raise InputError("solver 'newton' takes no bounds or constraints: solver='ipopt' does")

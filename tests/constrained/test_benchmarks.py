@@ -7,7 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from benchmarks import constrained_scale, derived_products
+from benchmarks import constrained_scale, derived_products, train
 
 
 def test_scale(tmp_path: Path) -> None:
@@ -31,3 +31,21 @@ def test_derived_products(tmp_path: Path) -> None:
     assert [row["size"] for row in rows] == [4, 4, 16, 16, 64, 64]
     assert all(row["recorded"]["median"] > 0 for row in rows)
     assert all(row["CasADi ratio"] > 0 for row in rows[::2])
+
+
+def test_train(tmp_path: Path) -> None:
+    path = tmp_path / "train.json"
+    result = CliRunner().invoke(train.main, ["--seeds", "1", "--cases", "xor,residual depth 20", "--json", str(path)])
+    assert result.exit_code == 0, result.output
+    record = json.loads(path.read_text())
+    assert {row["arrived"] for row in record["rows"]} == {"1/1"}
+    energies = [row["energy"] for row in record["rows"] if row["case"] == "residual depth 20"]
+    assert len(energies) == 5
+    assert max(energies) - min(energies) <= 1e-10  # one minimum for all
+    assert record["findings"]["residual depth 20: ipopt / newton"] > 0
+
+
+def test_train_names_an_unknown_case() -> None:
+    result = CliRunner().invoke(train.main, ["--cases", "xorr"])
+    assert result.exit_code == 2
+    assert "no case 'xorr'; known are xor, teacher-student" in result.output
