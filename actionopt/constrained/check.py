@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actionopt.backprop import adjoints
-from actionopt.constrained.backpropagated import largest
+from actionopt.backprop import Adjoints, adjoints
+from actionopt.constrained.backpropagated import backpropagate, largest
 from actionopt.constrained.fixed_weights import FixedWeights
 from actionopt.constrained.graph import SymbolicNetwork
 from actionopt.constrained.pinned_weights import PinnedWeights
 from actionopt.constrained.scale import terms_at
+from actionopt.constrained.task import TrainTask, as_list, make_task
+from actionopt.constrained.training import solve_casadi
 from actionopt.errors import InputError, SolverError
 from actionopt.nlp import NlpSolution
 from actionopt.problem import Problem, takes_problem
@@ -74,7 +76,8 @@ class AdjointCheck:
     solver, status, message : str
     tol : float
     stats : dict
-        `layers` and `gradient`: the statistics of the two programs, see `NlpSolution.stats`.
+        `layers` and `gradient`: the statistics of the two programs, see `NlpSolution.stats`; of the one program that is
+        trained with bounds or constraints `layers` alone.
     """
 
     ok: bool
@@ -131,6 +134,8 @@ def check_adjoints(
     max_iterations: int = 100,
     options: Mapping[str, Any] | None = None,
     throw: bool = True,
+    bounds: Any = None,
+    constraints: Any = (),
 ) -> AdjointCheck:
     """Compare the multipliers of the layer equations with the adjoints of backpropagation.
 
@@ -152,6 +157,11 @@ def check_adjoints(
     throw : bool
         Whether a solver that stops early raises; otherwise `ok` is False and the status says why.
 
+    bounds, constraints
+        As in `train`. With any of them the weights are free: the program is trained from `w`, and its multipliers are
+        compared at its own solution, with those of the constraints as sources of the adjoints; the gradient there is
+        minus the multipliers of the bounds.
+
     Returns
     -------
     AdjointCheck
@@ -169,41 +179,102 @@ def check_adjoints(
     labels = list(problem.labels)
     _check_finite("state", labels, expected.states)
     _check_finite("adjoint", labels[::-1], expected.adjoints[::-1])  # in the order in which they arise
-    settings: dict[str, Any] = {
-        "solver": solver,
-        "tol": tol / _MARGIN,
-        "max_iterations": max_iterations,
-        "options": options,
-    }
-    graph = SymbolicNetwork(problem)
-    terms = terms_at(problem, w)
+    if bounds is not None or as_list(constraints):
+        task = make_task(
+            problem,
+            w,
+            solver=solver,
+            formulation="lifted",
+            tol=tol,
+            max_iterations=max_iterations,
+            options=options,
+            bounds=bounds,
+            constraints=constraints,
+        )
+        found = _at_the_solution(task)
+    else:
+        settings = {"solver": solver, "tol": tol / _MARGIN, "max_iterations": max_iterations, "options": options}
+        found = _at_the_weights(problem, w, expected, settings)
+    check = _check(problem, found, solver, tol)
+    if throw and not found.worse.success:
+        raise SolverError(check.message, check)
+    return check
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is compared: multipliers with adjoints, minus the multipliers of pins or bounds with the gradient."""
+
+    multipliers: list[np.ndarray]
+    adjoints: list[np.ndarray]
+    adjoint_scale: float
+    pins: np.ndarray
+    gradient: np.ndarray
+    gradient_scale: float
+    worse: NlpSolution
+    stats: dict[str, Any]
+
+
+def _at_the_weights(problem: Problem, w: np.ndarray, expected: Adjoints, settings: dict[str, Any]) -> _Found:
+    """Solve the two square programs of fixed and of pinned weights."""
+    graph, terms = SymbolicNetwork(problem), terms_at(problem, w)
     adjoint_scale = _scale(expected.adjoints, terms.slope)
     gradient_scale = _scale([expected.gradient], terms.largest)
     layers, multipliers = FixedWeights(graph, **settings).solve(w, expected.states, adjoint_scale)
     pinned, pins = PinnedWeights(graph, **settings).solve(w, gradient_scale)
-    rows = _rows(problem, multipliers, expected.adjoints, adjoint_scale)
-    gradient_error = float(abs(expected.gradient + pins).max(initial=0.0)) / gradient_scale
+    return _Found(
+        multipliers=multipliers,
+        adjoints=expected.adjoints,
+        adjoint_scale=adjoint_scale,
+        pins=pins,
+        gradient=expected.gradient,
+        gradient_scale=gradient_scale,
+        worse=layers if not layers.success else pinned,
+        stats={"layers": layers.stats, "gradient": pinned.stats},
+    )
+
+
+def _at_the_solution(task: TrainTask) -> _Found:
+    """Train within bounds and constraints, and backpropagate at the solver's own states."""
+    trained, _ = solve_casadi(task)
+    assert trained.states is not None
+    assert trained.multipliers is not None
+    with np.errstate(all="ignore"):
+        back = backpropagate(
+            task.problem, trained.weights, trained.states, task.constraints, trained.constraint_multipliers
+        )
+    return _Found(
+        multipliers=trained.multipliers,
+        adjoints=back.adjoints,
+        adjoint_scale=_scale(back.adjoints, task.terms.slope),
+        pins=trained.bounds_multipliers,
+        gradient=back.gradient,
+        gradient_scale=task.scale,
+        worse=trained.nlp,
+        stats={"layers": trained.nlp.stats},
+    )
+
+
+def _check(problem: Problem, found: _Found, solver: str, tol: float) -> AdjointCheck:
+    rows = _rows(problem, found.multipliers, found.adjoints, found.adjoint_scale)
+    gradient_error = float(abs(found.gradient + found.pins).max(initial=0.0)) / found.gradient_scale
     relative_error = _worst(row.relative_error for row in rows)
-    worse = layers if not layers.success else pinned
-    check = AdjointCheck(
-        ok=bool(worse.success and relative_error <= tol and gradient_error <= tol),
+    return AdjointCheck(
+        ok=bool(found.worse.success and relative_error <= tol and gradient_error <= tol),
         max_error=_worst(row.max_error for row in rows),
         relative_error=relative_error,
         modules=rows,
         gradient_error=gradient_error,
-        multipliers=multipliers,
-        adjoints=expected.adjoints,
-        gradient=expected.gradient,
-        gradient_multipliers=-pins,
+        multipliers=found.multipliers,
+        adjoints=found.adjoints,
+        gradient=found.gradient,
+        gradient_multipliers=-found.pins,
         solver=solver,
-        status=worse.status,
-        message=_message(worse, relative_error, gradient_error, tol),
+        status=found.worse.status,
+        message=_message(found.worse, relative_error, gradient_error, tol),
         tol=tol,
-        stats={"layers": layers.stats, "gradient": pinned.stats},
+        stats=found.stats,
     )
-    if throw and not worse.success:
-        raise SolverError(check.message, check)
-    return check
 
 
 def _one_point(problem: Problem, w: Any) -> np.ndarray:

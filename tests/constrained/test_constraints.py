@@ -206,3 +206,17 @@ def test_constraints_take_functions_and_nodes() -> None:
         ao.Constraint(lambda ops, z: z, on=3)
     with pytest.raises(ao.InputError, match="lower must be numbers"):
         ao.Constraint(lambda ops, z: z, on="h", lower="low")
+
+
+@pytest.mark.parametrize("solver", ["ipopt"])
+def test_checks_of_adjoints_with_constraints_as_sources(solver: str) -> None:
+    problem, h, _ = hidden()
+    box = ao.Constraint(lambda ops, z: z, on=h, lower=-0.5, upper=0.5)
+    w = 0.3 * problem.initial_weights(1)
+    check = ao.check_adjoints(problem, w, constraints=box, bounds=(-1.0, 1.0), solver=solver)
+    assert check.ok, check.message
+    assert check.relative_error <= 1e-8
+    trained = ao.train(problem, w, constraints=box, bounds=(-1.0, 1.0), solver=solver)
+    np.testing.assert_allclose(check.multipliers[0], trained.multipliers[0], atol=1e-6)
+    np.testing.assert_allclose(check.gradient_multipliers, check.gradient, atol=1e-8)
+    assert list(check.stats) == ["layers"]
