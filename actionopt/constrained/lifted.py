@@ -135,7 +135,7 @@ class LiftedProgram:
         self._add_constraints(jacobian, hessian, lam_g)
         if self.fixed:  # as many equations as unknowns decide every step: any positive definite matrix serves
             every = np.arange(self.layout.size)
-            hessian.add(every, every, lam_f * ca.DM.ones(self.layout.size))
+            hessian.add(every, every, ca.DM.ones(self.layout.size))
         else:
             self._add_costs(hessian, lam_f)
             self._add_weight_terms(hessian, lam_f)

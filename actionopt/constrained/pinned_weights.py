@@ -47,7 +47,7 @@ class PinnedWeights:
             options=options,
             stages=Stages(states, none, none),
             # n equations for n unknowns decide every step, so that the n^2 second derivatives of E are not needed
-            derivatives=Derivatives(identity, lam_f * identity, lam_f, lam_g),
+            derivatives=Derivatives(identity, identity, lam_f, lam_g),
         )
         self.nlp.build_time = time.perf_counter() - began  # the expressions included
 
