@@ -64,6 +64,7 @@ from actionopt.modules import (
 from actionopt.nodes import Cost, Input
 from actionopt.paths.least_action import least_action_path
 from actionopt.paths.quasipotential import Quasipotential, quasipotential
+from actionopt.paths.rate import eyring_kramers_rate
 from actionopt.paths.result import GeometricPath
 from actionopt.problem import Problem
 from actionopt.sweeps.sweep import sweep
@@ -142,6 +143,7 @@ __all__ = [
     "control",
     "descend",
     "estimate_lipschitz",
+    "eyring_kramers_rate",
     "feedback_rate",
     "flow",
     "least_action_path",

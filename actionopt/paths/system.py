@@ -124,14 +124,15 @@ class ProblemFlow:
         self.name, self.size = problem.name, problem.size
         self.constant = metric == "euclidean" or problem.output_metric is None
         small = self.constant and problem.samples * problem.size <= SCALAR_TERMS
-        self.density: Density = (
-            LagrangianDensity(problem, dense=True) if small else GradientFlowDensity(problem, metric)
-        )
+        self._scalar = LagrangianDensity(problem, dense=True) if small else None
+        self.density: Density = self._scalar or GradientFlowDensity(problem, metric)
         self.model = LocalModel(problem, "euclidean")
 
     def drift(self, x: np.ndarray) -> np.ndarray:
         if not np.isfinite(x).all():
             return np.full_like(x, np.nan)
+        if self._scalar is not None:  # the momentum at rest is the gradient
+            return -self._scalar.expand(x, np.zeros_like(x)).momentum / self.problem.mass
         return -BatchedMetric(self.problem, x, metric=self.metric).solve(self.problem.gradient(x))
 
     def jacobian(self, x: np.ndarray) -> np.ndarray:
