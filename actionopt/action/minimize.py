@@ -58,7 +58,7 @@ def minimize_action(
     what : Problem or Lagrangian
         A problem stands for the action `int 1/2 |w' + G^{-1} g|^2_G dt` of its Riemannian gradient flow.
     start : array (n,)
-        Where the trajectory starts.
+        Where the trajectory starts; NaN components are free, all of them where None.
     end : array (n,), optional
         Where it ends; free where None, and NaN components are free. A free end of a gradient flow gives the flow
         itself, with zero action.
@@ -77,11 +77,20 @@ def minimize_action(
         "flow", "line", a Trajectory, or points `(N+1, n)` at the nodes or `(K, n)` at the scheme's points. By default
         the flow where the end is free and there is one, the straight line otherwise.
     bounds : (lower, upper), optional
-        Bounds on every node but the start; the Lagrangian's own where None.
+        Bounds on every node; the Lagrangian's own where None.
     constraint : callable, optional
-        Path constraint `constraint(ops, w, v)`, components <= 0 at every stage; the Lagrangian's own where None.
+        Path constraint `constraint(ops, w, v)` or `(ops, w, v, t)`, components <= 0; the Lagrangian's own where None.
+        On positions alone it holds at nodes and stages, and along the curve or the status says so; with v at stages.
+    start_constraint, end_constraint : callable, optional
+        `(ops, w)` with components that vanish at the first and at the last node.
+    second_order : bool, optional
+        Compute the lowest eigenvalue of the second variation. By default where that costs little: for Lagrangians and
+        small problems in a constant metric, without constraints but bounds.
+    escape : bool, optional
+        Leave saddles along their lowest mode, and try other guesses beside the line: for drifts that leave an
+        attractor, and between constraints that stop the line. By default where no guess is given.
     tol : float
-        Largest entry of the gradient of the discrete action (KKT residual for CasADi solvers) at which to stop.
+        Largest residual of the first-order conditions at which to stop, relative to the size of their terms.
     max_iterations : int
     options : dict, optional
         Options of a CasADi solver.
@@ -93,16 +102,17 @@ def minimize_action(
     Returns
     -------
     Trajectory
-        A stationary path, as a rule a *local* minimum: other guesses may end elsewhere. From a guess with a symmetry
-        of the system it can be a saddle of the action (the straight line in `problems/maier_stein.py`): start from one
-        without, such as `path_through`.
+        A stationary path. `is_minimum` says whether it is a *local* minimum, where that was computed; other guesses may
+        end lower. The status is "converged" only for a path that is no saddle, keeps its constraints along the curve,
+        whose own action the grid resolves, and which, out of an attractor, a longer horizon would not improve by more
+        than 1 % (asked without a guess).
 
     Raises
     ------
     InputError
         For input that cannot be used.
     SolverError
-        If the solver stops before it converges; its `result` is the best trajectory so far.
+        If the status is not "converged"; its `result` is the best trajectory so far.
     """
     began = time.perf_counter()
     limits = Limits(tol, max_iterations)
