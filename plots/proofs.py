@@ -1,0 +1,98 @@
+"""What is proved of a problem: the ball around its minimum, and a tube or a bound on stability beside it.
+
+Left: the radius up to which contraction is proved, and from which a point without it was found and checked; between the
+two nothing was decided. Right: the flow of the mass from the start in a proved tube; or, with --replacements k, the
+distance of the limits when each of the first samples is replaced by one of the last k, against the proved bound.
+
+    python plots/proofs.py problems/double_well.py --start 0.1 --tube 0.01 --out out/proofs.png
+    python plots/proofs.py problems/linear_regression.py --set weight_decay=0.1 --replacements 4 --out out/stability.png
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import actionopt as ao
+from actionopt import figures
+from actionopt.cli.common import load_modular, plot_command
+from actionopt.cli.points import starting_point
+from actionopt.contraction.proof.draw import draw_radii, draw_tube
+from actionopt.contraction.proof.refute import find_counterexample
+
+FACTORS = (1.2, 1.5, 2.0, 3.0, 6.0)  # of the proved radius, at which a counterexample is looked for
+MOST = 60  # replacements measured
+
+
+@plot_command
+@click.option("--start", help="A named point of the file, or numbers with commas.  [default: initial weights]")
+@click.option("--seed", default=0, show_default=True, help="Of the initial weights.")
+@click.option("--tube", default=0.0, show_default=True, help="Radius of the tube at the start.")
+@click.option("--horizon", default=8.0, show_default=True, help="Length of time of the tube.")
+@click.option("--steps", default=80, show_default=True, help="Number of equal steps of the tube.")
+@click.option("--replacements", default=0, show_default=True, help="Show stability: how many last samples replace.")
+def main(path: Path, settings: dict[str, Any], dark: bool, start: str | None, seed: int, **options: Any) -> Any:
+    """Draw what is proved of a problem."""
+    problem = load_modular(path, settings)
+    return draw(problem, starting_point(path, problem, start, seed), dark=dark, **options)
+
+
+def draw(
+    problem: ao.Problem,
+    start: np.ndarray,
+    *,
+    tube: float = 0.0,
+    horizon: float = 8.0,
+    steps: int = 80,
+    replacements: int = 0,
+    dark: bool = False,
+) -> Any:
+    """Draw the ball around the minimum near a start, beside a tube or the stability of the limits."""
+    fig, (left, right) = figures.figure(1, 2, height=3.2, dark=dark)
+    centre = ao.train(problem, start, solver="newton", throw=False).weights
+    proof = ao.prove_contraction(problem, centre, seconds=20.0)
+    refuted = None
+    for factor in FACTORS if proof.proved else ():
+        found = find_counterexample(problem, centre, factor * proof.radius, 0.0, "euclidean")
+        if found is not None:
+            refuted = float(np.sqrt((problem.mass * (found[0] - centre) ** 2).sum()))
+            break
+    draw_radii(left, [""], [float(proof.radius)], [refuted])
+    if replacements:
+        _stability(right, problem, replacements)
+        return fig
+    path = ao.flow(problem, start, horizon=horizon, steps=steps, metric="euclidean", method="Radau")
+    around = ao.prove_basin(problem, path, tube)
+    draw_tube(right, path.times, path.weights, around.radii, problem.mass)
+    right.set_title(f"tube {around.status}")
+    return fig
+
+
+def _stability(ax: Any, problem: ao.Problem, count: int) -> None:
+    """Draw how far each replacement moved the limit, and the bound on all of them."""
+    kept = problem.samples - count
+    base = problem.take(np.arange(kept))
+    centre = _limit(base)
+    targets = np.asarray(problem.targets)
+    proof = ao.prove_stability(base, centre, replacements=(problem.inputs[kept:], targets[kept:]), quantity="limit")
+    moved = []
+    for k in range(min(MOST, kept * count)):
+        rows = np.arange(kept)
+        rows[k % kept] = kept + k % count
+        moved.append(float(np.linalg.norm(_limit(problem.take(rows)) - centre)))
+    ax.plot(moved, ".", color=figures.COLORS[0], label="measured, one replacement")
+    if proof.proved:
+        ax.axhline(proof.bound, color=figures.COLORS[1], ls="--", label="proved of all (ours)")
+    ax.set(xlabel="replacement", ylabel="distance of the limits", ylim=(0.0, None))
+    ax.legend(fontsize=8.0, frameon=False)
+
+
+def _limit(problem: ao.Problem) -> np.ndarray:
+    return ao.train(problem, np.zeros(problem.size), solver="newton", throw=False).weights
+
+
+if __name__ == "__main__":
+    main()
