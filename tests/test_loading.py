@@ -57,7 +57,9 @@ def test_wrong_points(write: Callable[..., Path], points: str, message: str) -> 
 
 
 def test_options_for_any_name(write: Callable[[str], Path]) -> None:
-    path = write("import actionopt as ao\n\ndef build(**options):\n    return ao.Lagrangian(options['size'], abs)\n")
+    formula = "lambda ops, w, v: v * v"
+    body = f"def build(**options):\n    return ao.Lagrangian(options['size'], {formula})\n"
+    path = write(f"import actionopt as ao\n\n{body}")
     assert ao.load_problem(path, size=3).size == 3
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt.action.formulas import point_formula_of, stage_formula_of
-from actionopt.action.lagrangian import Lagrangian
+from actionopt.action.lagrangian import Drift, Lagrangian
 from actionopt.action.scheme import Scheme
 from actionopt.arrays import real_array
 from actionopt.errors import InputError
@@ -105,6 +105,9 @@ def make_task(
     equality = what.equality if isinstance(what, Lagrangian) else None
     n = what.size
     first, last = _end("start", start, n), _end("end", end, n)
+    pinned = start_constraint is not None or end_constraint is not None
+    if isinstance(what, (Problem, Drift)) and np.isnan([first, last]).all() and not pinned:
+        raise InputError("start and end are both free: every flow is a path of action zero; fix one of them")
     lower, upper = _bounds(bounds, n)
     for name, point in (("start", first), ("end", last)):
         outside = np.flatnonzero((point < lower) | (point > upper))

@@ -16,6 +16,7 @@ import click
 
 from actionopt.action.flow import flow
 from actionopt.action.lagrangian import Lagrangian
+from actionopt.action.scheme import make_grid
 from actionopt.cli.common import emit
 from actionopt.cli.reporting import Reporting
 from actionopt.constrained import check_adjoints, train
@@ -88,6 +89,7 @@ def command(
         raise unknown_name("action", action, ACTIONS)
     if workers < 1:
         raise InputError(f"--workers must be at least 1, got {workers}")
+    make_grid(horizon, steps)  # wrong in any case, also where no flow is asked for
     run = partial(do_flow, horizon=horizon, steps=steps) if action == "flow" else ACTIONS[action]
     shown = sys.stderr.isatty() if progress is None else progress
     with _pool(workers) as executor:

@@ -173,7 +173,7 @@ def flow_stage(context: Context) -> Outcome:
 def action_stage(context: Context) -> Outcome:
     """March the flow that minimises the discrete action on the same steps, and certify it."""
     options, explicit, problem = context.options, context.trajectory(FLOW), context.problem
-    scheme = options.scheme or FLOW_SCHEME
+    scheme = FLOW_SCHEME if options.scheme is None else options.scheme
     method = {name: method for method, name in COLLOCATION.items()}[scheme]
     found = flow(problem, context.start, times=explicit.times, method=method, metric=options.metric, throw=False)
     unless_interrupted(found).save(context.folder / ACTION)
@@ -237,7 +237,7 @@ def _path(context: Context, horizons: list[float], steps: int, guess: Trajectory
         horizons=horizons,
         steps=steps,
         guess=guess,
-        scheme=options.scheme or PATH_SCHEME,
+        scheme=PATH_SCHEME if options.scheme is None else options.scheme,
         metric=options.metric,
         throw=False,
     )
@@ -342,7 +342,7 @@ def check_options(context: Context) -> None:
         context.what,
         context.start,
         options.end,
-        make_scheme(options.scheme or PATH_SCHEME, grid),
+        make_scheme(PATH_SCHEME if options.scheme is None else options.scheme, grid),
         metric=options.metric,
     )
     check_solver(options.solver)

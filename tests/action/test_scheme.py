@@ -82,7 +82,7 @@ def test_grid_is_uniform_or_given() -> None:
         ((1.0, 10, [0.0]), "times must be at least two"),
         ((1.0, 10, [0.0, 1.0, 1.0]), "times must be at least two finite numbers that increase"),
         ((1.0, 10, [0.0, np.nan]), "times must be"),
-        ((1.0, 10, ["soon", "late"]), r"times must be at least two finite numbers that increase, got \['soon'"),
+        ((1.0, 10, ["soon", "late"]), r"times must be at least two finite numbers that increase, got strings"),
     ],
 )
 def test_bad_grids(arguments: tuple, message: str) -> None:

@@ -14,8 +14,8 @@ import actionopt as ao
 
 ROOT = Path(__file__).parents[2]
 FLOW = ["flow", str(ROOT / "problems" / "xor.py"), "--horizon", "1", "--steps", "5"]
-ACTION = ["action", str(ROOT / "problems" / "double_well.py"), "--horizon", "5", "--steps", "20"]
-COMMANDS = {"flow": FLOW, "action": [*ACTION, "--start", "left minimum", "--end", "right minimum"]}
+ACTION = ["action", str(ROOT / "problems" / "quadratic.py"), "--horizon", "1.5", "--steps", "20"]
+COMMANDS = {"flow": FLOW, "action": [*ACTION, "--start", "start", "--end", "end"]}
 
 
 def command(name: str, out: Path) -> list[str]:
