@@ -75,7 +75,7 @@ def flow(
         Largest residual of the implicit equations, relative to the size of g; they are solved to rounding where
         that is smaller.
     certify : bool
-        Estimate the distance to the true flow; False saves its time, less than that of "rk4".
+        Estimate the distance to the true flow; False saves its time, at most about that of "rk4".
     manifolds : iterable of Stiefel, Positive, Simplex or Ball
         Sets that weights of modules stay in; method is "euler" or "rk4" then. The flow is tangent to them, so its
         action and balance, which measure the distance to the free flow, are not small, and it is not certified.

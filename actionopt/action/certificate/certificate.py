@@ -15,7 +15,7 @@ from actionopt.action.density.local_model import LocalModel
 
 GAUSS = 4  # quadrature points of a step
 DENSE_SIZE = 32  # weights up to which Jacobians are formed at every node
-KNOTS = 24  # steps, at most, over which the error of more weights is carried
+KNOTS = 12  # steps, at most, over which the error of more weights is carried
 RESOLVED = 0.05  # distance, in lengths of the curve, above which a flow is underresolved
 STILL = 1e-9  # length of a curve that does not move, in lengths of its weights
 ROUNDING = 16.0 * np.finfo(float).eps  # of a step, in lengths of the weights
@@ -33,7 +33,7 @@ class FlowCertificate:
     distance : array (N+1,)
         Estimated distance to the true flow in the metric, at each node.
     length : float
-        Length of the curve in the metric, or of the rounding of the weights where that is more.
+        Length of the way from node to node in the metric, or of the rounding of the weights where that is more.
     """
 
     step_actions: np.ndarray
@@ -75,11 +75,11 @@ def certify_flow(
     """
     nodes = np.arange(len(times)) if nodes is None else nodes
     with np.errstate(all="ignore"):
-        curve, lengths, matrices = _linearise(density.model, times, weights)
+        curve, lengths, length, matrices = _linearise(density.model, times, weights)
         if not (np.isfinite(curve.velocities).all() and np.isfinite(curve.accelerations).all()):
             unknown = np.full(len(nodes), np.inf)
             return FlowCertificate(unknown[1:], np.append(0.0, unknown[1:]), 0.0)
-        actions, defects, pushes, length = _defects(density, curve)
+        actions, defects, pushes = _defects(density, curve)
         for step, error in (errors or {}).items():
             flow = LinearisedFlow(density.model, weights[step + 1 : step + 2])
             defects[step], pushes[step] = flow.lengths(error[None])[0], error
@@ -100,42 +100,41 @@ def certify_flow(
 
 def _linearise(
     model: LocalModel, times: np.ndarray, weights: np.ndarray
-) -> tuple[HermiteCurve, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
-    """Return the curve, the lengths `|w|_G (M+1,)` and, for few weights, metric and Jacobian at the nodes."""
+) -> tuple[HermiteCurve, np.ndarray, float, tuple[np.ndarray, np.ndarray] | None]:
+    """Return the curve, the lengths `|w|_G (M+1,)`, that of the way and, for few weights, metric and Jacobian."""
     small = weights.shape[1] <= DENSE_SIZE
     velocities, accelerations, lengths, matrices = [], [], [], []
+    way, chords = 0.0, np.diff(weights, axis=0, append=weights[-1:])
     for cut in node_blocks(model, len(times), weights.shape[1] if small else 1):
         flow = LinearisedFlow(model, weights[cut])
         velocities.append(flow.velocities)
         accelerations.append(flow.accelerations)
         lengths.append(flow.lengths(flow.w))
+        way += float(flow.lengths(chords[cut]).sum())
         if small:
             matrices.append(flow.matrices())
     curve = HermiteCurve(times, weights, np.concatenate(velocities), np.concatenate(accelerations))
     joined = tuple(np.concatenate(parts) for parts in zip(*matrices, strict=True))
-    return curve, np.concatenate(lengths), (joined[0], joined[1]) if small else None
+    return curve, np.concatenate(lengths), way, (joined[0], joined[1]) if small else None
 
 
-def _defects(density: GradientFlowDensity, curve: HermiteCurve) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Integrate over each step: the action `(M,)`, `|d|_G (M,)` and d `(M, n)`; and the length of the curve."""
+def _defects(density: GradientFlowDensity, curve: HermiteCurve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Integrate over each step: the action `(M,)`, `|d|_G (M,)` and d `(M, n)`."""
     local, shares = np.polynomial.legendre.leggauss(GAUSS)
     position, velocity = curve.at(0.5 * (local + 1.0))
     steps, _, n = position.shape
-    values, gaps, speeds = [], [], []
+    values, gaps = [], []
     w, v = position.reshape(-1, n), velocity.reshape(-1, n)
     for first in range(0, len(w), density.block):
         expansion = density.expand(w[first : first + density.block], v[first : first + density.block])
         assert isinstance(expansion, GradientFlowExpansion)
         values.append(np.maximum(expansion.value, 0.0))
         gaps.append(expansion.gap)
-        speeds.append(np.sqrt(np.maximum((expansion.v * expansion.metric.product(expansion.v)).sum(axis=-1), 0.0)))
     shares = 0.5 * shares * np.diff(curve.times)[:, None]
     value = np.concatenate(values).reshape(steps, GAUSS)
     gap = np.concatenate(gaps).reshape(steps, GAUSS, n)
-    length = float((shares * np.concatenate(speeds).reshape(steps, GAUSS)).sum())
     return (
         (shares * value).sum(axis=1),
         (shares * np.sqrt(2.0 * value)).sum(axis=1),
         (shares[..., None] * gap).sum(axis=1),
-        length,
     )

@@ -18,7 +18,7 @@ from actionopt.ops import NUMPY, duals_over
 
 DUALS = duals_over(NUMPY)
 BLOCK_NUMBERS = 400_000  # numbers in the widest array of a block of nodes and directions
-PRODUCTS = 4  # size of the Krylov space in which an error moves over half a step
+PRODUCTS = 2  # size of the Krylov space in which an error moves over half a step
 
 
 class LinearisedFlow:

@@ -109,7 +109,7 @@ def test_many_weights_are_carried_as_few_are(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(certificates, "DENSE_SIZE", 0)
     again = certify_flow(GradientFlowDensity(problem), found.times, found.weights)
     assert found.distance is not None
-    np.testing.assert_allclose(again.distance[1:], found.distance[1:], rtol=0.05)
+    np.testing.assert_allclose(again.distance[1:], found.distance[1:], rtol=0.15)
 
 
 SYSTEMS = {"xor": (xor.build, 3.0), "robot arm": (robot_arm.build, 1.0), "deep linear": (deep_linear.build, 2.0)}
