@@ -16,6 +16,7 @@ import numpy as np
 from actionopt.action.trajectory import Trajectory
 from actionopt.contraction.proof.ball import Prover
 from actionopt.contraction.proof.curve import Curve
+from actionopt.contraction.proof.derivatives import ROUNDED
 from actionopt.contraction.smooth import check_smooth
 from actionopt.errors import InputError
 from actionopt.ops.interval import INTERVAL, KinkError
@@ -199,13 +200,13 @@ def _integrated(
     keep = np.maximum(decays.hi, INTERVAL.exp(-lam * shortest).hi)
     # the integral of exp(-lam t) over the piece, which is at most its length where lam is not negative
     gain = np.fmin(((1.0 - decays) / lam).hi, longest * np.maximum(keep, 1.0) * (1.0 + 4.0 * UNIT))
-    largest, ends, r = np.empty(len(rates)), [radius], radius
+    largest, ends, r = np.empty(len(rates)), [radius], radius * ROUNDED  # lengths in x and in the norm of the mass
     for k in range(len(rates)):
         after = (keep[k] * r + gain[k] * defects[k]) * (1.0 + 8.0 * UNIT)
         largest[k], r = max(r, after), float(after)
         if (k + 1) % curve.pieces == 0:
             r = (r + float(jumps[k // curve.pieces])) * (1.0 + 2.0 * UNIT)
-            ends.append(r)
+            ends.append(r * ROUNDED)
     return np.where(np.isnan(largest), np.inf, largest), np.nan_to_num(np.array(ends), nan=np.inf, posinf=np.inf)
 
 
