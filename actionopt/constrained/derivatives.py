@@ -10,6 +10,7 @@ far more time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import casadi as ca
@@ -28,27 +29,41 @@ class NodeDerivatives:
         `f: (z, w) -> out` of one sample.
     samples : int
 
-    Attributes
-    ----------
-    jacobian : Function
-        `(z (in, B), w) -> df/dz, df/dw`, the blocks of the samples side by side.
-    hessian : Function
-        `(z, w, lam (out, B)) -> zz, wz, ww` of `lam^T f`; the last summed over samples.
+    Each function is built when it is first asked for: fixed weights ask for few of them.
     """
 
     def __init__(self, function: ca.Function, samples: int) -> None:
-        scalar = function.is_a("SXFunction")
-        z, w = (symbol(name, function.size1_in(index), scalar) for index, name in enumerate(("z", "w")))
-        lam = symbol("lam", function.size1_out(0), scalar)
-        out = function(z, w)
-        first = [ca.jacobian(out, z), ca.jacobian(out, w)]
-        self.jacobian_patterns = [part.sparsity() for part in first]
-        self.jacobian = mapped("node_jacobian", [z, w], first, samples, shared=[1], summed=[])
-        size = z.numel()
-        second = ca.hessian(ca.dot(lam, out), ca.vertcat(z, w))[0] if scalar else _hessian(ca.dot(lam, out), z, w)
+        self.samples = samples
+        self.scalar = function.is_a("SXFunction")
+        self.z, self.w = (symbol(name, function.size1_in(index), self.scalar) for index, name in enumerate(("z", "w")))
+        self.out = function(self.z, self.w)
+
+    @cached_property
+    def in_states(self) -> tuple[Callable[..., Any], ca.Sparsity]:
+        """`(z (in, B), w) -> df/dz`, the blocks of the samples side by side, and the pattern of a block."""
+        slopes = ca.jacobian(self.out, self.z)
+        return self._mapped("in_states", [self.z, self.w], [slopes]), slopes.sparsity()
+
+    @cached_property
+    def in_both(self) -> tuple[Callable[..., Any], list[ca.Sparsity]]:
+        """`(z, w) -> df/dz, df/dw`, alike."""
+        slopes = [ca.jacobian(self.out, self.z), ca.jacobian(self.out, self.w)]
+        return self._mapped("in_both", [self.z, self.w], slopes), [part.sparsity() for part in slopes]
+
+    @cached_property
+    def second(self) -> tuple[Callable[..., Any], list[ca.Sparsity]]:
+        """`(z, w, lam (out, B)) -> zz, wz, ww` of the Hessian of `lam^T f`, the last summed over samples."""
+        z, w, size = self.z, self.w, self.z.numel()
+        lam = symbol("lam", self.out.numel(), self.scalar)
+        value = ca.dot(lam, self.out)
+        second = ca.hessian(value, ca.vertcat(z, w))[0] if self.scalar else _hessian(value, z, w)
         parts = [second[:size, :size], second[size:, :size], second[size:, size:]]
-        self.hessian_patterns = [part.sparsity() for part in parts]
-        self.hessian = mapped("node_hessian", [z, w, lam], parts, samples, shared=[1], summed=[2])
+        return self._mapped("second", [z, w, lam], parts, [2]), [part.sparsity() for part in parts]
+
+    def _mapped(
+        self, name: str, inputs: list[Any], outputs: list[Any], summed: Sequence[int] = ()
+    ) -> Callable[..., Any]:
+        return mapped(name, inputs, outputs, self.samples, shared=[1], summed=list(summed))
 
 
 def derivatives_of(functions: Sequence[ca.Function], samples: int) -> list[NodeDerivatives]:
@@ -70,19 +85,23 @@ def add_jacobian(
 ) -> None:
     """Add `sign df/d(z, w)`: equations at `rows (B, out)`, inputs at `at_z (B, in)`, -1 where constant, weights at
     `at_w (n_g,)`, or empty where they are fixed."""
-    in_states, in_weights = node.jacobian(z, w)
-    _add_where_variable(into, node.jacobian_patterns[0], rows, at_z, sign * in_states)
-    if at_w.size:
-        shared = np.broadcast_to(at_w, (len(rows), at_w.size))
-        into.add_blocks(node.jacobian_patterns[1], rows, shared, sign * nonzeros(in_weights))
+    if not at_w.size:
+        function, pattern = node.in_states
+        _add_where_variable(into, pattern, rows, at_z, sign * function(z, w))
+        return
+    function, patterns = node.in_both
+    in_states, in_weights = function(z, w)
+    _add_where_variable(into, patterns[0], rows, at_z, sign * in_states)
+    shared = np.broadcast_to(at_w, (len(rows), at_w.size))
+    into.add_blocks(patterns[1], rows, shared, sign * nonzeros(in_weights))
 
 
 def add_hessian(
     into: Assembly, node: NodeDerivatives, z: Any, w: Any, lam: Any, at_z: np.ndarray, at_w: np.ndarray
 ) -> None:
     """Add the Hessian of `lam^T f`, with `lam (out, B)`."""
-    zz, wz, ww = node.hessian(z, w, lam)
-    patterns = node.hessian_patterns
+    function, patterns = node.second
+    zz, wz, ww = function(z, w, lam)
     variable = at_z[0] >= 0 if at_z.size else np.zeros(0, dtype=bool)
     _add_square(into, patterns[0], at_z, variable, zz)
     if at_w.size:
