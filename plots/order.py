@@ -60,7 +60,7 @@ def measure(
     options: dict[str, Any] = {"horizon": horizon, "metric": metric, "tol": 1e-11, "throw": False}
 
     def solve(steps: int, scheme: str, guess: Any) -> Any:
-        return ao.minimize_action(what, start, end, steps=steps, scheme=scheme, guess=guess, **options)
+        return ao.minimize_action(what, start, end, steps=steps, scheme=scheme, guess=guess, escape=False, **options)
 
     coarse = solve(counts[-1], "gauss2", None)
     exact = solve(finest, "gauss2", coarse)
