@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from actionopt.action.flow import flow
+from actionopt.action.scheme import make_grid
 from actionopt.cli.common import emit, load_modular, problem_command
 from actionopt.cli.points import parse_point, starting_point
 from actionopt.constrained import train
@@ -56,6 +57,7 @@ def command(
 
     Exit status 1: it was refuted, which comes with a point of the ball, or nothing was decided.
     """
+    make_grid(horizon, steps)  # wrong in any case, also where no tube is asked for
     problem = load_modular(path, settings)
     w0 = starting_point(path, problem, start, seed)
     at = _minimum(problem, w0) if centre is None else problem.check_weights(parse_point(path, centre, "--centre"))
