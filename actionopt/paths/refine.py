@@ -89,14 +89,15 @@ def refine(system: System, found: Resolved, count: int, tol: float, *, rounds: i
     if system.size == 1:
         return _one_dimension(system, found.path.points[[0, -1]], count)
     for _ in range(rounds):
-        found = _again(system, found, count, LOOSE)
+        found = _again(system, found, count, LOOSE, plain=True)
         found = pinned(system, found, count, LOOSE)
     return replace(found, stationary=solve(system, found.path.points, 2 * found.cuts, tol=tol))
 
 
-def _again(system: System, found: Resolved, count: int, tol: float, most: int = 60) -> Resolved:
-    points, cuts = redistribute(found.path, found.cuts, count)
-    if not found.stationary.converged:  # as a rule it is folded somewhere
+def _again(system: System, found: Resolved, count: int, tol: float, most: int = 60, plain: bool = False) -> Resolved:
+    folded = not found.stationary.converged  # as a rule it turns back on itself somewhere
+    points, cuts = redistribute(found.path, found.cuts, count, plain=folded and plain)
+    if folded:
         points = smoothed(points, 2 * cuts)
     return Resolved(solve(system, points, 2 * cuts, tol=tol, max_iterations=most), cuts)
 

@@ -47,7 +47,7 @@ def share(path: Path, cuts: np.ndarray, count: int) -> np.ndarray:
     return numbers
 
 
-def redistribute(path: Path, cuts: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def redistribute(path: Path, cuts: np.ndarray, count: int, plain: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Lay `count` elements anew along a path.
 
     Parameters
@@ -56,6 +56,8 @@ def redistribute(path: Path, cuts: np.ndarray, count: int) -> tuple[np.ndarray, 
     cuts : array (legs + 1,) of int
         The nodes (numbered by element) where legs meet, the ends of the path included; they stay nodes.
     count : int
+    plain : bool
+        By arc length alone: a fold shorter than an element is then stepped over.
 
     Returns
     -------
@@ -69,12 +71,12 @@ def redistribute(path: Path, cuts: np.ndarray, count: int) -> tuple[np.ndarray, 
     for (first, last), number in zip(itertools.pairwise(cuts), numbers, strict=True):
         leg = curve[first * FINE : last * FINE + 1]
         action = np.repeat(path.actions[first:last].clip(0.0) / FINE, FINE)
-        pieces.append(_leg(leg, action, int(number)))
+        pieces.append(_leg(leg, action, int(number), plain))
     points = np.concatenate([pieces[0], *[piece[1:] for piece in pieces[1:]]])
     return points, np.concatenate([[0], np.cumsum(numbers)])
 
 
-def _leg(curve: np.ndarray, action: np.ndarray, count: int) -> np.ndarray:
+def _leg(curve: np.ndarray, action: np.ndarray, count: int, plain: bool) -> np.ndarray:
     """Return `2 count + 1` points along one leg, its ends kept."""
     steps = np.diff(curve, axis=0)
     lengths = np.linalg.norm(steps, axis=1)
@@ -92,7 +94,7 @@ def _leg(curve: np.ndarray, action: np.ndarray, count: int) -> np.ndarray:
     monitor += turning / (2 * np.pi)
     if action.sum() > 0:
         monitor += action / action.sum()
-    place = np.concatenate([[0.0], np.cumsum(monitor)])
+    place = np.concatenate([[0.0], np.cumsum(lengths if plain else monitor)])
     nodes = np.interp(np.linspace(0.0, place[-1], count + 1), place, arc)
     return along(curve, arc, [*np.stack([nodes[:-1], 0.5 * (nodes[:-1] + nodes[1:])], axis=1).ravel().tolist(), total])
 
