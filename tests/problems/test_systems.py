@@ -46,7 +46,7 @@ def test_flow_descends_and_its_action_is_zero(name: str, options: dict[str, Any]
 @every_system
 def test_free_end_action_returns_the_flow(name: str, options: dict[str, Any]) -> None:
     problem = build(name, options)
-    flow = ao.flow(problem, horizon=0.5, steps=10)
+    flow = ao.flow(problem, horizon=0.5, steps=10, method="implicit_midpoint")
     least = ao.minimize_action(problem, flow.weights[0], horizon=0.5, steps=10)
     assert least.success
     assert abs(least.action) < 1e-16
