@@ -82,8 +82,9 @@ def least_action_path(
     --------
     The double well: uphill to the saddle the action is twice the barrier, downhill it is 0.
 
-    >>> well = Drift(1, lambda ops, x: x - x**3)
-    >>> round(least_action_path(well, [-1.0], [1.0]).action, 9)
+    >>> import actionopt as ao
+    >>> well = ao.Drift(1, lambda ops, x: x - x**3)
+    >>> round(ao.least_action_path(well, [-1.0], [1.0]).action, 9)
     0.5
     """
     began = time.perf_counter(), time.process_time()

@@ -74,7 +74,7 @@ def test_grid_is_uniform_or_given() -> None:
         ((0.0, 10), "horizon must be a positive, finite number, got 0.0"),
         ((-1.0, 10), "horizon must be a positive"),
         ((np.inf, 10), "horizon must be a positive"),
-        ((None, 10), "horizon must be a positive, finite number, got None"),
+        ((None, 10), "horizon or times must be given: a path whose horizon is free is what least_action_path finds"),
         (("long", 10), "horizon must be a positive, finite number, got 'long'"),
         ((1.0, 0), "steps must be a whole number >= 1, got 0"),
         ((1.0, 2.5), "steps must be a whole number"),

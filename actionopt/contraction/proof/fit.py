@@ -145,7 +145,8 @@ def prove_fit(problem: Problem, w: Any, radius: float = 0.0) -> FitProof:
             "take weights of less energy, a smaller radius, or a wider network"
         )
     seconds = time.process_time() - begun
-    return FitProof("proved" if proved else "undecided", float(radius), reach, kappa, energy, length, message, seconds)
+    numbers = (float(radius), float(reach), float(kappa), float(energy), float(length))
+    return FitProof("proved" if proved else "undecided", *numbers, message, seconds)
 
 
 def _grown(

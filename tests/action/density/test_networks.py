@@ -52,7 +52,7 @@ def test_density_is_its_definition(name: str, metric: str, rng: np.random.Genera
 @pytest.mark.parametrize("problem", [recurrent(steps=4), tied()], ids=["recurrent", "tied"])
 def test_flow_and_least_action(problem: ao.Problem) -> None:
     w = problem.initial_weights(1)
-    marched = ao.flow(problem, w, horizon=0.2, steps=4)
+    marched = ao.flow(problem, w, horizon=0.2, steps=4, method="implicit_midpoint")
     assert marched.energy[-1] < marched.energy[0]
     free = ao.minimize_action(problem, w, horizon=0.2, steps=4)
     assert free.action < 1e-15
