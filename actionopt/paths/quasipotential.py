@@ -14,7 +14,7 @@ from actionopt.errors import InputError
 from actionopt.paths.guesses import Guess, grid_ways, instanton, line, strings
 from actionopt.paths.least_action import check_counts, check_drift, check_numbers, make_result
 from actionopt.paths.result import GeometricPath
-from actionopt.paths.search import Ends, make_ends, search
+from actionopt.paths.search import Ends, make_ends, passing_by, search
 from actionopt.paths.system import System, make_flow
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ def _one(
     began = time.perf_counter(), time.process_time()
     ends = Ends(start, end, limit)
     candidates = search(system, ends, guesses, counts, 0, tol, 0)
+    candidates = passing_by(system, candidates, guesses, counts, tol) + candidates
     if not candidates:
         return np.nan, np.nan, None, "no path was found on which the action is finite"
     seconds = time.perf_counter() - began[0], time.process_time() - began[1]

@@ -84,13 +84,13 @@ def start(system: System, curve: np.ndarray, count: int) -> Resolved | None:
     return None if found is None else settle(system, found, count)
 
 
-def refine(system: System, found: Resolved, count: int, tol: float, *, rounds: int = 2) -> Resolved:
-    """Solve a path anew with `count` elements."""
+def refine(system: System, found: Resolved, count: int, tol: float, *, rounds: int = 2, pin: bool = True) -> Resolved:
+    """Solve a path anew with `count` elements; unless `pin`, no critical point becomes a node."""
     if system.size == 1:
         return _one_dimension(system, found.path.points[[0, -1]], count)
     for _ in range(rounds):
         found = _again(system, found, count, LOOSE, plain=True)
-        found = pinned(system, found, count, LOOSE)
+        found = pinned(system, found, count, LOOSE) if pin else found
     return replace(found, stationary=solve(system, found.path.points, 2 * found.cuts, tol=tol))
 
 

@@ -12,6 +12,7 @@ from actionopt.paths.escape import escape
 from actionopt.paths.geometric import action_density
 from actionopt.paths.guesses import Guess, grid_ways, instanton, line, one_turn_more, strings
 from actionopt.paths.refine import Resolved, begin, refine, settle, start
+from actionopt.paths.remesh import sample
 from actionopt.paths.second_variation import lowest
 from actionopt.paths.system import System
 
@@ -22,6 +23,7 @@ UNDERCUT = 1e-4  # how far below the least converged action, relative to it, a p
 TWINS = 1e-6  # difference of action, relative, of two paths that a symmetry takes into each other
 HOPELESS = 4.0  # times the least action so far, above which a guess is not tried
 TURNS = 6  # turns of a cycle that are tried
+AWAY = 2.0  # elements between a path and a critical point that it passes by
 PAYS = 1e-7  # fall of the action, relative to it, for which another turn is kept
 CYCLE_ELEMENTS = 50  # elements for the first solutions of paths that go round
 
@@ -109,6 +111,34 @@ def search(
         alive = [_turned(system, ends, candidate, elements, tol) for candidate in alive]
         alive, dropped = _next(alive, dropped, KEPT[-1])
     return alive + sorted(dropped, key=lambda candidate: candidate.action)
+
+
+def passing_by(
+    system: System, candidates: list[Candidate], guesses: Sequence[Guess], elements: Sequence[int], tol: float
+) -> list[Candidate]:
+    """Return the path that costs less where the critical points inside the least one are not held, if there is one.
+
+    It must stay elements away from them: a path that does pass one only seems cheaper where it is no node.
+    """
+    if not candidates or system.size != 2 or not len(candidates[0].found.pins):
+        return []
+    least, best = candidates[0], None
+    for guess in guesses:
+        found = begin(system, guess.curve, elements[0])
+        if found is None:
+            continue
+        history = []
+        for count in elements:
+            found = refine(system, found, count, tol, pin=False)
+            history.append(found.action)
+        if not found.stationary.converged:
+            continue
+        curve, _ = sample(found.path.points)
+        gaps = [np.linalg.norm(curve - pin, axis=1).min() for pin in least.found.pins]
+        away = min(gaps) > AWAY * float(np.median(found.path.lengths))
+        if away and found.action < (best or least).action - PAYS * abs(least.action):
+            best = Candidate(f"{guess.name}, passing by", found, history)
+    return [] if best is None else [best]
 
 
 def _cost(system: System, guess: Guess) -> float:
