@@ -10,7 +10,7 @@ import numpy as np
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.minimize import minimize_action
 from actionopt.action.trajectory import Trajectory
-from actionopt.action.verdict import VERDICTS
+from actionopt.action.verdict import CAUTIONS
 from actionopt.errors import InputError, SolverError
 from actionopt.problem import Problem
 
@@ -75,6 +75,6 @@ def continue_action(
         )
         if paths[-1].status == "interrupted":
             break
-    if throw and not paths[-1].success and paths[-1].status not in VERDICTS:
+    if throw and not paths[-1].success and paths[-1].status not in CAUTIONS:
         raise SolverError(paths[-1].message, paths[-1])
     return paths

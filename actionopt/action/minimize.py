@@ -21,7 +21,7 @@ from actionopt.action.solvers import make_solver
 from actionopt.action.system import System
 from actionopt.action.task import Limits, make_task
 from actionopt.action.trajectory import Trajectory
-from actionopt.action.verdict import VERDICTS
+from actionopt.action.verdict import CAUTIONS
 from actionopt.errors import SolverError
 from actionopt.memory import check_memory
 from actionopt.problem import Problem
@@ -98,9 +98,9 @@ def minimize_action(
     progress : bool
         Show progress on stderr.
     throw : bool
-        Raise if the solver stops early; otherwise the best trajectory comes back with its status. A stationary path
-        comes back in any case: "saddle", "underresolved" or "horizon too short" are its statuses where it is not what
-        one looks for, and `success` is then False.
+        Raise if the solver stops early or on a saddle; otherwise the best trajectory comes back with its status. A
+        minimum comes back in any case: "underresolved" or "horizon too short" are its statuses where it may not be
+        what one looks for, and `success` is then False.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def minimize_action(
     )
     if isinstance(task.what, Problem) and np.isnan(task.end).all() and not task.constrained:
         trajectory = certified_minimiser(trajectory, GradientFlowDensity(task.what, task.metric))
-    if throw and not trajectory.success and trajectory.status not in VERDICTS:
+    if throw and not trajectory.success and trajectory.status not in CAUTIONS:
         raise SolverError(trajectory.message, trajectory)
     return trajectory
 

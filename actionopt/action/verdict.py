@@ -1,6 +1,6 @@
 """The second word after "stationary": is the path a minimum, the grid fine enough, the horizon long enough?
 
-Statuses other than "converged" that are given here are `VERDICTS`.
+Statuses other than "converged" that are given here are "saddle" and the `CAUTIONS`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from actionopt.action.second_variation import CLEAR, LowestMode
 from actionopt.action.task import ActionSolution, relative
 from actionopt.problem import Problem
 
-VERDICTS = ("saddle", "underresolved", "horizon too short")  # of paths that a solver did find: results, not failures
+CAUTIONS = ("underresolved", "horizon too short")  # of minima that a solver did find: results, no failures
 RESOLVED = 0.05  # part of the action by which that of the curve may differ; the action is wrong by a part of that
 ALMOST_FLOW = 0.05  # part of the kinetic action below which the action itself is no measure
 ROUNDING = 1e-12  # the same, of the kinetic action of the differences that velocities are made of
