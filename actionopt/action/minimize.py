@@ -50,6 +50,7 @@ def minimize_action(
     max_iterations: int = 1000,
     options: dict[str, Any] | None = None,
     progress: bool = False,
+    certify: bool = True,
     throw: bool = True,
 ) -> Trajectory:
     """Find a trajectory of least action.
@@ -97,6 +98,9 @@ def minimize_action(
         Options of a CasADi solver.
     progress : bool
         Show progress on stderr.
+    certify : bool
+        Estimate how far a flow, the minimiser of a free end, is from the true one (`.certificate`, `.distance`), at
+        about the price of an rk4 flow on the same nodes.
     throw : bool
         Raise if the solver stops early or on a saddle; otherwise the best trajectory comes back with its status. A
         minimum comes back in any case: "underresolved" or "horizon too short" are its statuses where it may not be
@@ -158,7 +162,7 @@ def minimize_action(
         stats=stats,
         name=task.what.name,
     )
-    if isinstance(task.what, Problem) and np.isnan(task.end).all() and not task.constrained:
+    if certify and isinstance(task.what, Problem) and np.isnan(task.end).all() and not task.constrained:
         trajectory = certified_minimiser(trajectory, GradientFlowDensity(task.what, task.metric))
     if throw and not trajectory.success and trajectory.status not in CAUTIONS:
         raise SolverError(trajectory.message, trajectory)
