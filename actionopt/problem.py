@@ -13,12 +13,11 @@ import numpy as np
 from actionopt import wiring
 from actionopt.arrays import real_array
 from actionopt.backprop import gradient_of
+from actionopt.dry_run import dry_run
 from actionopt.errors import InputError, check_name, unknown_name
 from actionopt.interop import onnx_parts, read_sklearn
-from actionopt.losses import Loss, as_samples
+from actionopt.losses import Loss
 from actionopt.modules.base import Module, positive
-from actionopt.modules.composite import check_modules, check_sizes, flatten
-from actionopt.modules.node import Node
 from actionopt.network import Group, Network, Place, Term
 from actionopt.nodes import Cost
 from actionopt.ops import NUMPY
@@ -115,18 +114,18 @@ class Problem(Rebuilt):
         self.output_metric = output_metric
         self.weight_decay = _weight_decay(weight_decay)
         modules = tuple(modules) if isinstance(modules, Iterator) else modules
-        if costs := _costs(modules, inputs, targets, loss):
+        if costs := wiring.costs_of(modules, inputs, targets, loss):
             if sample_weight is not None:
                 raise InputError("costs bring their own weights: ao.Cost(node, loss, targets, sample_weight=...)")
             self.network = wiring.network_of(costs)
             self.targets = costs[0].targets if len(costs) == 1 else tuple(cost.targets for cost in costs)
         else:
             loss, targets = weigh(loss, targets, sample_weight)
-            self.network = _chain(modules, inputs, targets, loss)
+            self.network = wiring.chain_of(modules, inputs, targets, loss)
             self.targets = targets
         self.size = self.network.size
         self.mass = _mass(mass, self)
-        _dry_run(self)
+        dry_run(self.network, np.stack([self.initial_weights(seed) for seed in (0, 1)]))
 
     @classmethod
     def from_onnx(cls, path: str | Path, inputs: Any, targets: Any, loss: Any, **options: Any) -> Problem:
@@ -397,54 +396,10 @@ def _of(targets: Any, samples: Any) -> Any:
     return tuple(_of(one, samples) for one in targets) if type(targets) is tuple else np.asarray(targets)[samples]
 
 
-def _costs(modules: Any, inputs: Any, targets: Any, loss: Any) -> list[Cost]:
-    """Return the costs where costs were given, nothing where modules were."""
-    given = (
-        [modules] if isinstance(modules, (Cost, Module, Node)) or not isinstance(modules, Iterable) else list(modules)
-    )
-    if node := next((one for one in given if isinstance(one, Node)), None):
-        raise InputError(
-            f"Problem takes costs on nodes, ao.Cost({node.name}, loss, targets), got the node {node!r} itself"
-        )
-    costs = [one for one in given if isinstance(one, Cost)]
-    if not costs:
-        return []
-    if len(costs) < len(given):
-        other = next(one for one in given if not isinstance(one, Cost))
-        raise InputError(f"Problem takes modules or costs, not both; among the costs came {other!r}")
-    if not (inputs is None and targets is None and loss is None):
-        raise InputError("costs bring their inputs, targets and losses with them: Problem([ao.Cost(...)], mass=...)")
-    return costs
-
-
-def _chain(modules: Any, inputs: Any, targets: Any, loss: Any) -> Network:
-    flat = flatten(check_modules("Problem", [modules] if isinstance(modules, Module) else modules))
-    check_sizes(flat)
-    if not isinstance(loss, Loss):
-        raise InputError(f"loss must be a Loss such as ao.SquaredError(), got {loss!r}")
-    data = _inputs(inputs, targets, flat[0])
-    return wiring.chain(flat, data, loss, loss.prepare(targets, len(data), flat[-1].out_size))
-
-
 def _weight_decay(value: Any) -> float:
     if not (isinstance(value, numbers.Real) and 0 <= float(value) < np.inf):
         raise InputError(f"weight_decay must be a finite number >= 0, got {value!r}")
     return float(value)
-
-
-def _inputs(inputs: Any, targets: Any, first: Module) -> np.ndarray:
-    if inputs is None:
-        if first.in_size:
-            raise InputError(f"inputs are None, but the first module {first!r} takes {first.in_size} inputs")
-        return np.zeros((1 if targets is None else len(np.atleast_1d(targets)), 0))
-    array = as_samples("inputs", inputs)
-    if array.shape[1] != first.in_size:
-        raise InputError(
-            f"inputs must have {first.in_size} columns, what the first module {first!r} takes; got {array.shape[1]}"
-        )
-    if len(array) == 0:
-        raise InputError("inputs must hold at least one sample, got none")
-    return array
 
 
 def _mass(mass: Any, problem: Problem) -> np.ndarray:
@@ -469,77 +424,3 @@ def _drawn(module: Module, rng: np.random.Generator) -> np.ndarray:
             f"{module.label}: initial_weights must return {module.weight_size} numbers, got shape {weights.shape}"
         )
     return weights
-
-
-def _dry_run(problem: Problem) -> None:
-    """Evaluate every formula on NumPy, so that a wrong one is named before anything is solved."""
-    network = problem.network.take(slice(2))
-    nodes = np.stack([problem.initial_weights(seed) for seed in (0, 1)])
-    tried: set[int] = set()
-
-    def visit(place: Place, pieces: np.ndarray, z: np.ndarray) -> np.ndarray:
-        assert place.module is not None
-        if id(place.module) in tried:
-            return place.module.forward(NUMPY, pieces[0], z)
-        tried.add(id(place.module))
-        out = _try_module(f"module {place.label}", place.module, pieces, z)
-        _try_derivative(f"module {place.label}: forward", place.module.vjp, pieces[0], z, out, np.ones_like(out))
-        return out
-
-    with np.errstate(all="ignore"):
-        states = network.forward(NUMPY, network.split(NUMPY, nodes), visit)
-    for term, targets in zip(network.costs, network.targets, strict=True):
-        _try_loss(term.loss, states[term.node], targets)
-
-
-def _try_loss(loss: Loss, z: np.ndarray, targets: np.ndarray) -> None:
-    with np.errstate(all="ignore"):
-        value = np.asarray(loss.value(NUMPY, np.stack([z, z]), targets))
-    if value.shape != (2, len(z)):
-        raise InputError(
-            f"{loss.name}: value returned shape {value.shape} for outputs {(2, *z.shape)}, "
-            f"expected one number a sample, {(2, len(z))}"
-        )
-    with np.errstate(all="ignore"):
-        _try_derivative(f"{loss.name}: value", loss.gradient, z, targets)
-
-
-def _try_derivative(what: str, derivative: Callable[..., Any], *point: np.ndarray) -> None:
-    """Evaluate a reverse derivative, where a formula that leaves the namespace fails."""
-    try:
-        derivative(NUMPY, *point)
-    except (TypeError, AttributeError, IndexError, ValueError) as error:
-        raise InputError(
-            f"{what} cannot be differentiated, {type(error).__name__}: {error}; write it with the functions of ops: "
-            "ops.tanh in place of np.tanh, ops.columns(z) in place of z[...]"
-        ) from error
-
-
-def _try_module(what: str, module: Module, nodes: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return the module's output at the first of two nodes.
-
-    The two nodes and the samples at once must give what they give one by one, which is also what CasADi evaluates:
-    a formula that takes weights or samples apart by hand would mix them silently.
-    """
-    single = [[np.asarray(module.forward(NUMPY, w, row[None])) for row in z] for w in nodes]
-    for out in (out for outs in single for out in outs):
-        if out.shape == () and out.item() is None:
-            raise InputError(f"{what}: forward returned None; is its `return` missing?")
-        if out.shape != (1, module.out_size):
-            raise InputError(
-                f"{what}: forward returned shape {out.shape} for one sample, expected (1, {module.out_size})"
-            )
-    expected = np.stack([np.concatenate(outs) for outs in single])
-    advice = "take weights apart with ops.unpack and features with ops.columns, both keep leading axes"
-    try:
-        together = np.asarray(module.forward(NUMPY, nodes, z))
-    except (ValueError, IndexError, TypeError) as error:
-        raise InputError(f"{what}: forward fails on weights {nodes.shape} of two nodes, {error}; {advice}") from error
-    if together.shape not in (expected.shape, expected.shape[1:]):
-        raise InputError(
-            f"{what}: forward returned shape {together.shape} for weights {nodes.shape} and inputs {z.shape}, "
-            f"expected {expected.shape}; {advice}, and ops.repeat_samples(row, z) gives a constant to every sample"
-        )
-    if not np.allclose(together, expected, equal_nan=True):
-        raise InputError(f"{what}: forward mixes the nodes or samples it gets at once; {advice}")
-    return expected[0]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from actionopt.errors import InputError
-from actionopt.losses import Loss
+from actionopt.losses import Loss, as_samples
 from actionopt.modules import Module, Node
+from actionopt.modules.composite import check_modules, check_sizes, flatten
 from actionopt.network import Group, Network, Place, Term
 from actionopt.nodes import Cost, Input
 
@@ -209,3 +211,54 @@ def _check_parts(modules: Sequence[Module]) -> None:
 def parts_of(module: Module) -> list[Module]:
     """Return the module and all modules inside it."""
     return [module, *(inner for part in getattr(module, "parts", ()) for inner in parts_of(part))]
+
+
+def costs_of(modules: Any, inputs: Any, targets: Any, loss: Any) -> list[Cost]:
+    """Return the costs where costs were given, nothing where modules were."""
+    given = (
+        [modules] if isinstance(modules, (Cost, Module, Node)) or not isinstance(modules, Iterable) else list(modules)
+    )
+    if node := next((one for one in given if isinstance(one, Node)), None):
+        raise InputError(
+            f"Problem takes costs on nodes, ao.Cost({node.name}, loss, targets), got the node {node!r} itself"
+        )
+    costs = [one for one in given if isinstance(one, Cost)]
+    if not costs:
+        return []
+    if len(costs) < len(given):
+        other = next(one for one in given if not isinstance(one, Cost))
+        raise InputError(f"Problem takes modules or costs, not both; among the costs came {other!r}")
+    if not (inputs is None and targets is None and loss is None):
+        raise InputError("costs bring their inputs, targets and losses with them: Problem([ao.Cost(...)], mass=...)")
+    return costs
+
+
+def chain_of(modules: Any, inputs: Any, targets: Any, loss: Any) -> Network:
+    """Return the network of a list of modules, with its data and its loss.
+
+    Raises
+    ------
+    InputError
+        If sizes do not chain, or data or loss do not fit.
+    """
+    flat = flatten(check_modules("Problem", [modules] if isinstance(modules, Module) else modules))
+    check_sizes(flat)
+    if not isinstance(loss, Loss):
+        raise InputError(f"loss must be a Loss such as ao.SquaredError(), got {loss!r}")
+    data = _inputs(inputs, targets, flat[0])
+    return chain(flat, data, loss, loss.prepare(targets, len(data), flat[-1].out_size))
+
+
+def _inputs(inputs: Any, targets: Any, first: Module) -> np.ndarray:
+    if inputs is None:
+        if first.in_size:
+            raise InputError(f"inputs are None, but the first module {first!r} takes {first.in_size} inputs")
+        return np.zeros((1 if targets is None else len(np.atleast_1d(targets)), 0))
+    array = as_samples("inputs", inputs)
+    if array.shape[1] != first.in_size:
+        raise InputError(
+            f"inputs must have {first.in_size} columns, what the first module {first!r} takes; got {array.shape[1]}"
+        )
+    if len(array) == 0:
+        raise InputError("inputs must hold at least one sample, got none")
+    return array
