@@ -19,12 +19,13 @@ from actionopt.action.task import ActionTask, Limits, make_task
 ROOT = Path(__file__).parents[3]
 FILES = sorted(path.stem for path in (ROOT / "problems").glob("[!_]*.py"))
 LARGEST = 150
-SLOW = {"pendulum": pytest.mark.slow, "iris": pytest.mark.slow}  # 139 weights, 150 samples
+SLOW = {"iris": pytest.mark.slow}  # 139 weights, 150 samples
+SHORTER = {"pendulum": {"stages": 12}, "recurrent": {"steps": 5}}  # the same formulas, fewer times
 HORIZONS = {"mueller_brown": 0.002}  # slopes of several hundred: over 0.2 there are many minima
 
 
 def load(name: str) -> Any:
-    return ao.load_problem(ROOT / "problems" / f"{name}.py")
+    return ao.load_problem(ROOT / "problems" / f"{name}.py", **SHORTER.get(name, {}))
 
 
 def short_path(what: Any, horizon: float = 0.2, steps: int = 5) -> ActionTask:
