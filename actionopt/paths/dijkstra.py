@@ -33,9 +33,8 @@ def cheapest_ways(
         length, speed = norms(system, middle, d)
         cost = action_density(system, middle, d) + TIE * length * speed
     finite = np.isfinite(cost)
-    graph = csr_array(
-        (np.maximum(cost[finite], 1e-300), (rows[finite], columns[finite])), shape=(len(places), len(places))
-    )
+    between = rows[finite].astype(np.int32), columns[finite].astype(np.int32)  # what SciPy's graphs take before 1.15
+    graph = csr_array((np.maximum(cost[finite], 1e-300), between), shape=(len(places), len(places)))
     distance, before = dijkstra(graph, indices=first, return_predecessors=True)
     return [_way(places, distance, before, first, end) for end in ends]
 

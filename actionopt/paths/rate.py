@@ -43,7 +43,7 @@ def eyring_kramers_rate(what: Any, path: GeometricPath, eps: float, *, metric: s
     >>> from actionopt import Drift, least_action_path
     >>> well = Drift(1, lambda ops, x: x - x**3)
     >>> rate = eyring_kramers_rate(well, least_action_path(well, [-1.0], [1.0]), 0.05)
-    >>> round(rate / np.exp(-0.5 / 0.05) * 2 * np.pi / np.sqrt(2), 6)
+    >>> round(float(rate / np.exp(-0.5 / 0.05) * 2 * np.pi / np.sqrt(2)), 6)
     1.0
     """
     if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not 0 < eps < np.inf:

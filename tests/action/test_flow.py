@@ -182,7 +182,7 @@ def test_progress_bar_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None
     [
         ({"method": "RK54"}, "unknown method 'RK54'; did you mean 'RK45'"),
         ({"metric": "layers"}, "unknown metric 'layers'; did you mean 'layerwise'"),
-        ({"horizon": None}, "horizon must be a positive"),
+        ({"horizon": None}, "horizon or times must be given"),
         ({"steps": -3}, "steps must be a whole number >= 1, got -3"),
         ({"tol": np.inf}, "tol must be a positive, finite number, got inf"),
         ({"tol": 0.0}, "tol must be a positive, finite number, got 0.0"),

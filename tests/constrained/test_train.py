@@ -78,7 +78,10 @@ def test_derivatives_by_blocks_are_casadi_s_own(name: str) -> None:
     from actionopt.constrained.lifted import LiftedProgram, Quadratic
 
     problem = SYSTEMS[name]()
-    square = sparse.random_array((problem.size, problem.size), density=0.5, rng=np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    square = sparse.coo_array(
+        rng.random((problem.size, problem.size)) * (rng.random((problem.size, problem.size)) < 0.5)
+    )
     penalty = Quadratic((square + square.T).tocsc(), problem.initial_weights(2))
     program = LiftedProgram(SymbolicNetwork(problem), -1, penalty=penalty)
     given = program.derivatives

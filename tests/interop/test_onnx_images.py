@@ -30,6 +30,8 @@ def same_outputs(nodes: list[Any], constants: dict[str, Any], folder: Path, x: n
 @pytest.mark.parametrize("options", [{}, {"strides": [2, 1], "pads": [1, 2, 1, 2]}, {"auto_pad": "VALID"}])
 @pytest.mark.parametrize("offset", [True, False])
 def test_convolution(options: dict[str, Any], offset: bool, tmp_path: Path) -> None:
+    if "auto_pad" in options:
+        pytest.importorskip("onnx", minversion="1.21", reason="earlier reference evaluators pad where VALID is asked")
     names = ("W", "b") if offset else ("W",)
     nodes = [node("Conv", "x", *names, out="h", **options), node("Tanh", "h", out="t"), node("Flatten", "t", out="y")]
     constants = {"W": KERNEL, **({"b": OFFSET} if offset else {})}
