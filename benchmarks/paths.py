@@ -172,7 +172,8 @@ def _figure(report: Report) -> Any:
         ax.set(xlabel="CPU seconds", ylabel="relative error of the action", xlim=(3e-3, 1.0))
         ax.xaxis.set_minor_formatter("")
         ax.set_title(case.name, fontsize=9)
-        ax.legend(fontsize=7)
+    handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7)  # beside the curves, not over them
     return fig
 
 
