@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,13 +79,18 @@ def follow(system: System, z: np.ndarray, reach: float) -> Limit:
     return Limit("unknown", np.concatenate(way))
 
 
-def _advance(system: System, z: np.ndarray, span: float) -> np.ndarray | None:
+def _integrated(system: System, z: np.ndarray, span: float, **options: Any) -> Any:
+    """Integrate the drift; older LSODAs warn where it is NaN, which the result's status says too."""
     from scipy.integrate import solve_ivp
 
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "lsoda", UserWarning)
+        return solve_ivp(lambda t, y: system.drift(y), (0.0, span), z, atol=1e-10, **ACCURACY, **options)
+
+
+def _advance(system: System, z: np.ndarray, span: float) -> np.ndarray | None:
     try:
-        found = solve_ivp(
-            lambda t, y: system.drift(y), (0.0, span), z, t_eval=np.linspace(0.0, span, SAMPLES), atol=1e-10, **ACCURACY
-        )
+        found = _integrated(system, z, span, t_eval=np.linspace(0.0, span, SAMPLES))
     except ValueError:
         return None
     return found.y.T if found.success and np.isfinite(found.y).all() else None
@@ -92,8 +98,6 @@ def _advance(system: System, z: np.ndarray, span: float) -> np.ndarray | None:
 
 def _orbit(system: System, z: np.ndarray, span: float) -> np.ndarray | None:
     """Return the flow from z to its return to the hyperplane across the flow at z, where it comes back to z itself."""
-    from scipy.integrate import solve_ivp
-
     across = system.drift(z)
     size = float(np.linalg.norm(across))
     if size == 0:
@@ -104,11 +108,9 @@ def _orbit(system: System, z: np.ndarray, span: float) -> np.ndarray | None:
 
     crossing.terminal, crossing.direction = True, 1.0  # type: ignore[attr-defined]
     try:
-        left = solve_ivp(lambda t, y: system.drift(y), (0, 0.05 * span), z, atol=1e-10, **ACCURACY)
-        found = solve_ivp(
-            lambda t, y: system.drift(y), (0, 60 * span), left.y[:, -1], events=crossing, atol=1e-10,
-            max_step=0.2 * span, dense_output=True, **ACCURACY,
-        )  # fmt: skip
+        left = _integrated(system, z, 0.05 * span)
+        turn = {"events": crossing, "max_step": 0.2 * span, "dense_output": True}
+        found = _integrated(system, left.y[:, -1], 60 * span, **turn)
     except ValueError:
         return None
     if not found.success or not len(found.t_events[0]):
