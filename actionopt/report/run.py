@@ -12,8 +12,8 @@ from typing import Any
 
 from actionopt.action.interrupts import unless_interrupted
 from actionopt.errors import InputError, SolverError
+from actionopt.fingerprint import fingerprint, libraries
 from actionopt.loading import load_problem, named_points
-from actionopt.report.fingerprint import fingerprint, libraries
 from actionopt.report.progress import stage_bar
 from actionopt.report.stages import STAGES, Context, Options, Outcome, Stage, check_options
 from actionopt.report.workspace import Record, Workspace, key_of, open_workspace

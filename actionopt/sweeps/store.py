@@ -35,7 +35,7 @@ class Store:
     """
 
     def __init__(self, folder: str | Path, work: Work) -> None:
-        self.folder = Path(folder)
+        self.folder, self.work = Path(folder), work
         described = {"schema": SCHEMA, "version": VERSION, **_description(work)}
         head = self.folder / SWEEP
         earlier = _read(head)
@@ -49,15 +49,21 @@ class Store:
         _write(head, described)
 
     def row(self, case: Case) -> Row | None:
-        """Return the row of a case that was finished, None where there is none; what failed is tried again."""
+        """Return the row of a case that was finished, None where there is none.
+
+        What failed is tried again, and so is what builds another problem now, as with a changed data file.
+        """
         stored = _read(self._path(case))
         if not isinstance(stored, dict) or not isinstance(stored.get("row"), dict) or "error" in stored["row"]:
+            return None
+        if stored.get("built") != self.work.built(case):
             return None
         return {**case.options, **stored["row"]}
 
     def keep(self, case: Case, row: Row) -> None:
         """Write the row of a case; the options are known from the case and keep their types."""
-        _write(self._path(case), {"row": {name: value for name, value in row.items() if name not in case.options}})
+        results = {name: value for name, value in row.items() if name not in case.options}
+        _write(self._path(case), {"row": results, "built": self.work.built(case)})
 
     def _path(self, case: Case) -> Path:
         return self.folder / ROWS / f"{case.key}.json"

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.action.lagrangian import Lagrangian
 from actionopt.errors import InputError
+from actionopt.fingerprint import fingerprint
 from actionopt.loading import load_problem
+from actionopt.problem import Problem
 from actionopt.sweeps.grid import Case
 
 Row = dict[str, Any]
@@ -40,6 +43,14 @@ class Work:
             return {**row, **_checked(found, row)}
         except Exception as error:  # whatever the user's function raises is one failed case of many
             return {**row, "error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+
+    def built(self, case: Case) -> str:
+        """Return a digest of what a case builds now; empty for what is no Problem or Lagrangian, or cannot be built."""
+        try:
+            what = self.problem(case)
+            return fingerprint(what) if isinstance(what, (Problem, Lagrangian)) else ""
+        except Exception:  # the run itself names it
+            return ""
 
     def problem(self, case: Case) -> Any:
         """Build the problem of a case."""

@@ -23,6 +23,7 @@ import pytest
 import actionopt as ao
 from actionopt.sweeps.executors import run_all
 from actionopt.sweeps.grid import cases_of
+from actionopt.sweeps.work import Work
 from tests.sweeps.cases import build, descend, dying_once, slowly, sometimes
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +137,8 @@ def test_mpi_workers(serial: ao.SweepTable) -> None:
 def test_finished_rows_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ao.sweep(build, {"width": [2]}, seeds=2, run=descend, out=tmp_path)
     calls: list[int] = []
-    monkeypatch.setattr("actionopt.sweeps.work.Work.problem", lambda self, case: calls.append(case.seed) or build(2))
+    run = Work.__call__
+    monkeypatch.setattr(Work, "__call__", lambda self, case: calls.append(case.seed) or run(self, case))
     again = ao.sweep(build, {"width": [2]}, seeds=3, run=descend, out=tmp_path)
     assert calls == [2]
     assert again.rows[:2] == first.rows
@@ -168,6 +170,21 @@ def test_an_out_of_another_sweep_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text("{")
     with pytest.raises(ao.InputError, match=r"sweep\.json is no record of a sweep"):
         ao.sweep(build, {}, run=descend, out=tmp_path)
+
+
+def test_rows_of_changed_data_are_run_again(tmp_path: Path) -> None:
+    data, file = tmp_path / "data.txt", tmp_path / "mine.py"
+    file.write_text(
+        "from pathlib import Path\nimport numpy as np\nimport actionopt as ao\n\ndef build():\n"
+        "    x = np.loadtxt(Path(__file__).with_name('data.txt'))\n"
+        "    return ao.Problem(ao.Dense(1, 1), x, 2.0 * x, ao.SquaredError())\n"
+    )
+    found = []
+    for values in ([1.0, 2.0], [1.0, 5.0]):
+        np.savetxt(data, values)
+        found.append(ao.sweep(file, {}, run=descend, out=tmp_path / "out").rows[0]["energy"])
+        assert found[-1] == descend(ao.load_problem(file), 0)["energy"]
+    assert found[0] != found[1]
 
 
 def test_a_damaged_row_is_run_again(tmp_path: Path, serial: ao.SweepTable) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.report import fingerprint as module
-from actionopt.report.fingerprint import fingerprint
+from actionopt import fingerprint as module
+from actionopt.fingerprint import fingerprint
 from actionopt.report.run import run_stages
 from actionopt.report.stages import Options
 
