@@ -36,7 +36,8 @@ class Quasipotential:
     values : array (m,)
         NaN where no path was found or the least one does not converge; `messages` says why.
     errors : array (m,)
-        Estimated errors of the values, as `GeometricPath.action_error`.
+        Estimated errors of the values, as `GeometricPath.action_error`: of the paths that were found, which may be held
+        on a saddle that they only pass near (docs/paths.md).
     paths : list of GeometricPath or None
         None at the attractor itself and where nothing was found.
     messages : dict
