@@ -101,9 +101,7 @@ def certify(task: TrainTask, trained: Trained) -> Certificate:
     return Certificate(filled, residual, terms.relative(residual), error, terms)
 
 
-def solution_of(
-    task: TrainTask, certificate: Certificate, formulation: str, *, ask_second_order: bool = False
-) -> Solution:
+def solution_of(task: TrainTask, certificate: Certificate, formulation: str) -> Solution:
     """Turn a certificate into a result: the status is the solver's only where our residuals agree."""
     trained, problem = certificate.trained, task.problem
     nlp, w = trained.nlp, trained.weights
@@ -117,7 +115,7 @@ def solution_of(
     if status == "converged":
         status, message = _checked(task, certificate, energy, message)
     lowest = None
-    if usable and (ask_second_order or (status == "converged" and nlp.stats["iterations"] == 0)):
+    if usable and (task.second_order or (status == "converged" and nlp.stats["iterations"] == 0)):
         lowest = second_order(task, trained)
     if status == "converged" and lowest is not None and lowest.sign < 0 and nlp.stats["iterations"] == 0:
         status, message = "saddle", _said(nlp.stats["solver"], "saddle", nlp.stats["iterations"])

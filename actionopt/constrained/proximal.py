@@ -21,8 +21,8 @@ from actionopt.constrained.certify import certify, solution_of
 from actionopt.constrained.lifted import Quadratic
 from actionopt.constrained.quadratic import solve_linearized
 from actionopt.constrained.solution import Solution
+from actionopt.constrained.solvers import Casadi
 from actionopt.constrained.task import TrainTask, check_start, make_task
-from actionopt.constrained.train import solve
 from actionopt.errors import InputError, SolverError, unknown_name
 from actionopt.metric.batched import METRICS
 from actionopt.metric.layer_metric import LayerMetric
@@ -106,7 +106,7 @@ def proximal_step(
         constraints=constraints,
         penalty=_metric_term(problem, w, float(step_size), metric),
     )
-    solution = _linearized(task, solver) if linearized else solve(task)
+    solution = _linearized(task, solver) if linearized else Casadi().solve(task)
     if throw and not solution.success:
         raise SolverError(solution.message, solution)
     return solution

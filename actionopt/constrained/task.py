@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from actionopt.constrained.constraint import PlacedConstraint, make_bounds, place_constraints, start_within
+from actionopt.constrained.history import Moment
 from actionopt.constrained.lifted import Quadratic
 from actionopt.constrained.scale import Terms, terms_at
 from actionopt.errors import InputError, unknown_name
@@ -41,6 +42,8 @@ class TrainTask:
     constraints : tuple of PlacedConstraint
     penalty : Quadratic or None
         A term of the weights, added to E.
+    second_order, progress : bool
+    callback : callable or None
     """
 
     problem: Problem
@@ -55,6 +58,9 @@ class TrainTask:
     bounds: tuple[np.ndarray, np.ndarray]
     constraints: tuple[PlacedConstraint, ...] = ()
     penalty: Quadratic | None = None
+    second_order: bool = False
+    progress: bool = False
+    callback: Callable[[Moment], Any] | None = None
 
     @property
     def scale(self) -> float:
@@ -80,6 +86,9 @@ def make_task(
     bounds: Any = None,
     constraints: Any = (),
     penalty: Quadratic | None = None,
+    second_order: bool = False,
+    progress: bool = False,
+    callback: Callable[[Moment], Any] | None = None,
 ) -> TrainTask:
     """Check everything and gather it; `start` None is `problem.initial_weights()`, moved within the bounds.
 
@@ -91,6 +100,8 @@ def make_task(
         If something does not fit.
     """
     check_limits(tol, max_iterations, time_limit)
+    if formulation not in FORMULATIONS:
+        raise unknown_name("formulation", formulation, FORMULATIONS)
     w = check_start(problem, start)
     own = getattr(problem, "bounds", None)
     low_high = make_bounds(problem, own if bounds is None else bounds)
@@ -100,7 +111,7 @@ def make_task(
         problem=problem,
         start=w,
         solver=solver,
-        formulation=resolve_formulation(problem, formulation, solver),
+        formulation=formulation,
         tol=tol,
         max_iterations=max_iterations,
         time_limit=None if time_limit == math.inf else time_limit,
@@ -109,6 +120,9 @@ def make_task(
         bounds=low_high,
         constraints=tuple(placed),
         penalty=penalty,
+        second_order=second_order,
+        progress=progress,
+        callback=callback,
     )
 
 
@@ -124,15 +138,7 @@ def as_list(constraints: Any) -> list[Any]:
 
 
 def resolve_formulation(problem: Problem, formulation: str, solver: str) -> str:
-    """Return "lifted" or "condensed"; "auto" is lifted unless ipopt meets a module whose own Hessian is large.
-
-    Raises
-    ------
-    InputError
-        If there is no such formulation.
-    """
-    if formulation not in FORMULATIONS:
-        raise unknown_name("formulation", formulation, FORMULATIONS)
+    """Return "lifted" or "condensed"; "auto" is lifted unless ipopt meets a module whose own Hessian is large."""
     if formulation != "auto":
         return formulation
     large = max((group.size for group in problem.groups), default=0) > SCALAR_LIMIT

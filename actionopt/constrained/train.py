@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from actionopt.constrained.backpropagated import simulate
-from actionopt.constrained.certify import Certificate, certify, solution_of, unresolved
 from actionopt.constrained.history import Moment
-from actionopt.constrained.newton import NewtonOptions, train_newton
-from actionopt.constrained.scale import cost_slopes, terms_at
 from actionopt.constrained.solution import Solution
-from actionopt.constrained.task import TrainTask, check_start, is_limited, make_task
-from actionopt.constrained.training import solve_casadi
-from actionopt.errors import InputError, SolverError
-from actionopt.nlp import check_solver
+from actionopt.constrained.solvers import make_solver
+from actionopt.constrained.task import is_limited, make_task
+from actionopt.errors import SolverError
 from actionopt.problem import Problem, takes_problem
-
-COARSE = 100  # times tol: what "newton", which does not go on at the scale of single weights, is held to for each
-REFINED = 3  # how often a solve goes on at a smaller scale where a weight's own terms are smaller than the largest
 
 
 @takes_problem
@@ -94,72 +83,23 @@ def train(
     """
     if solver == "auto":
         solver = "ipopt" if is_limited(problem, bounds, constraints) else "newton"
-    if solver == "newton":
-        if is_limited(problem, bounds, constraints):
-            raise InputError("solver 'newton' takes no bounds or constraints: solver='ipopt' does")
-        settings = NewtonOptions(tol, max_iterations, progress, callback, time_limit, second_order)
-        w0 = check_start(problem, w0)
-        solution = train_newton(problem, w0, formulation, options, settings)
-        solution = _resolved(problem, w0, solution, tol)
-    else:
-        check_solver(solver)
-        task = make_task(
-            problem,
-            w0,
-            solver=solver,
-            formulation=formulation,
-            tol=tol,
-            max_iterations=max_iterations,
-            time_limit=time_limit,
-            options=options,
-            bounds=bounds,
-            constraints=constraints,
-        )
-        solution = solve(task, second_order=second_order)
+    chosen = make_solver(solver)
+    task = make_task(
+        problem,
+        w0,
+        solver=solver,
+        formulation=formulation,
+        tol=tol,
+        max_iterations=max_iterations,
+        time_limit=time_limit,
+        options=options,
+        bounds=bounds,
+        constraints=constraints,
+        second_order=second_order,
+        progress=progress,
+        callback=callback,
+    )
+    solution = chosen.solve(task)
     if throw and not solution.success:
         raise SolverError(solution.message, solution)
     return solution
-
-
-def solve(task: TrainTask, *, second_order: bool = False) -> Solution:
-    """Solve a task by one of CasADi's solvers and certify where it ended.
-
-    Where a weight's residual is small beside the largest terms but not beside its own, the solve goes on from there at
-    the scale of its own.
-    """
-    with np.errstate(all="ignore"):  # what is not finite is named
-        certificate = _refined(task)
-        return solution_of(task, certificate, task.formulation, ask_second_order=second_order)
-
-
-def _refined(task: TrainTask) -> Certificate:
-    trained, transcription = solve_casadi(task)
-    certificate = certify(task, trained)
-    scale = task.scale
-    for _ in range(REFINED):
-        if trained.nlp.status != "converged" or not certificate.worst > task.tol:
-            break
-        scale *= max(0.1 * task.tol / certificate.worst, 1e-6)
-        again = transcription.solve(trained, scale)
-        better = certify(task, again)
-        if not better.worst < certificate.worst:
-            break
-        certificate = better.going_on_from(trained.nlp, task)
-        trained = certificate.trained
-    return certificate
-
-
-def _resolved(problem: Problem, w0: np.ndarray, solution: Solution, tol: float) -> Solution:
-    """Hold every weight's gradient against its own terms, and add what belongs to every result."""
-    filled = replace(solution, states=simulate(problem, solution.weights), bounds_multipliers=np.zeros(problem.size))
-    if not solution.success:
-        return filled
-    slopes = cost_slopes(problem, w0)
-    terms = terms_at(problem, w0, slopes).at_least(terms_at(problem, solution.weights, slopes))
-    relative = terms.relative(problem.gradient(solution.weights))
-    worst = float(np.max(relative, initial=0.0))
-    filled = replace(filled, stats={**solution.stats, "relative_residual": worst})
-    if worst <= COARSE * tol:
-        return filled
-    message = unresolved(problem, relative, "newton", solution.stats["iterations"])
-    return replace(filled, success=False, status="unresolved", message=message, is_minimum=None)

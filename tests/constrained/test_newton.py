@@ -271,7 +271,7 @@ def test_many_samples_take_the_kronecker_metric() -> None:
         ({"w0": np.zeros((2, 17))}, r"starting weights must be one point \(17,\), got shape \(2, 17\)"),
         ({"tol": 0.0}, "tol must be a positive number, got 0.0"),
         ({"max_iterations": 0}, "max_iterations must be a whole number >= 1, got 0"),
-        ({"time_limit": 0}, "time_limit must be a positive number of seconds, got 0"),
+        ({"time_limit": 0}, "time_limit must be a positive number of seconds, or None, got 0"),
     ],
 )
 def test_bad_input(arguments: dict[str, Any], message: str) -> None:
