@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from actionopt.backprop import forward_pass
 from actionopt.errors import SolverError
 from actionopt.metric.block import Block
-from actionopt.metric.kinds import METRICS, kind_of
+from actionopt.metric.kinds import METRICS, Kind, kind_of
 from actionopt.metric.solver import BlockSolver
 from actionopt.problem import Problem, check_problem
 
@@ -18,6 +19,7 @@ __all__ = ["METRICS", "BatchedMetric"]
 REFINE = 1e5  # condition estimate above which a solution is refined once
 STACK_WORK = 2e7  # flops of a node's factorisation below which all nodes at once are faster than node by node
 STACK_NUMBERS = 3e7  # numbers that a stack may hold
+ROOM_NUMBERS = 1e5  # the same where points may be taken in several stacks: larger arrays come with page faults
 TOLERANCE = 1e-12  # of solutions node by node
 ACCEPTED = 1e-6  # error up to which rounding at a tiny mass is taken: the trajectory's own residual tells
 
@@ -32,6 +34,11 @@ class BatchedMetric:
         The nodes.
     metric : "layerwise", "joint" or "euclidean"
         Block diagonal over modules, all modules at once, or the mass alone.
+
+    Attributes
+    ----------
+    blocks : list
+        At all nodes; empty where G is the mass alone.
 
     Raises
     ------
@@ -53,11 +60,11 @@ class BatchedMetric:
         self.w = np.asarray(w, dtype=float)
         self.mass = problem.mass
         nodes = self.w.reshape(-1, problem.size)
-        self._blocks: list[_Stack | _Singly] = []
+        self.blocks: list[_Stack | _Singly] = []
         if not kind.constant(problem):
             with np.errstate(all="ignore"):
                 blocks = kind.blocks(problem, forward_pass(problem, nodes), check=False)
-                self._blocks = [_all_nodes(block, len(nodes)) for block in blocks if block.rank]
+                self.blocks = [_all_nodes(block, len(nodes)) for block in blocks if block.rank]
 
     def product(self, v: np.ndarray) -> np.ndarray:
         """Return `G v`: v has the axes of w, or more in front."""
@@ -69,14 +76,28 @@ class BatchedMetric:
 
     def _apply(self, method: str, x: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
         out = otherwise * x
-        if self._blocks:
+        if self.blocks:
             nodes, n = int(np.prod(self.w.shape[:-1])), self.w.shape[-1]
             columns = np.broadcast_to(x, np.broadcast_shapes(x.shape, self.w.shape)).reshape(-1, nodes, n)
             columns = columns.transpose(1, 2, 0)
             flat = out.reshape(-1, nodes, n)
-            for block in self._blocks:
+            for block in self.blocks:
                 flat[..., block.weights] = getattr(block, method)(columns[:, block.weights]).transpose(2, 0, 1)
         return out
+
+
+def room(problem: Problem, kind: Kind) -> int:
+    """Return how many points a stack of matrices should hold; 0 where a block of the metric is too large for one."""
+    if kind.constant(problem):
+        return max(1, int(ROOM_NUMBERS / problem.numbers))
+    rank = problem.samples * sum(problem.nodes[term.node].size for term in problem.costs)
+    held = float(problem.numbers)
+    for cut in kind.cuts(problem):
+        small, large = sorted((cut.stop - cut.start, rank))
+        if small * small * large > STACK_WORK:
+            return 0
+        held = max(held, small * large)
+    return max(1, int(ROOM_NUMBERS / held))
 
 
 def _all_nodes(block: Block, nodes: int) -> _Stack | _Singly:
@@ -109,21 +130,31 @@ class _Stack:
 
     def __init__(self, block: Block, nodes: int) -> None:
         self.weights = block.weights
-        self.block = block
+        self.block, self.nodes = block, nodes
         self.root = block.root[:, None]
-        rows = block.matrix()
-        self.rows = np.broadcast_to(rows, (nodes, *rows.shape[-2:]))
-        self.finite = np.isfinite(self.rows).all(axis=(-1, -2))
-        if not self.finite.all():
-            self.rows = np.where(self.finite[:, None, None], self.rows, 0.0)
-        self.ill = 1.0 + np.square(self.rows).sum(axis=(-1, -2)).max(initial=0.0) > REFINE
+        self.normal = self._where_finite(block.normal()) if block.size <= block.rank else None
+        if self.normal is None:
+            squares = np.square(self.rows).sum(axis=(-1, -2))
+        else:
+            squares = np.trace(self.normal, axis1=-2, axis2=-1)
+        self.ill = 1.0 + squares > REFINE
         self.inverse, self.update = self._factorise(block.size, block.rank)
 
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """K at every node, `(N, r, size)`."""
+        return self._where_finite(self.block.matrix())
+
+    def _where_finite(self, matrices: np.ndarray) -> np.ndarray:
+        """Return a matrix for each node, zeros where it is not finite, which `finite` notes."""
+        matrices = np.broadcast_to(matrices, (self.nodes, *matrices.shape[-2:]))
+        self.finite = np.isfinite(matrices).all(axis=(-1, -2))
+        return matrices if self.finite.all() else np.where(self.finite[:, None, None], matrices, 0.0)
+
     def _factorise(self, size: int, rank: int) -> tuple[Any, np.ndarray | None]:
-        transposed = self.rows.swapaxes(-1, -2)
-        if size <= rank:
-            return np.linalg.inv(np.eye(size) + transposed @ self.rows), None
-        lower = np.linalg.cholesky(np.eye(rank) + self.rows @ transposed)
+        if self.normal is not None:
+            return np.linalg.inv(np.eye(size) + self.normal), None
+        lower = np.linalg.cholesky(np.eye(rank) + self.rows @ self.rows.swapaxes(-1, -2))
         update = np.linalg.inv(lower) @ self.rows
         if size <= 2 * rank:
             return np.eye(size) - update.swapaxes(-1, -2) @ update, None
@@ -135,8 +166,8 @@ class _Stack:
     def solve(self, c: np.ndarray) -> np.ndarray:
         c = c / self.root
         x = self._scaled_solve(c)
-        if self.ill:
-            correction = self._scaled_solve(c - self._scaled_product(x))
+        if self.ill.any():  # and there alone: no node's solution depends on who stands beside it
+            correction = self._scaled_solve(c - self._scaled_product(x)) * self.ill[:, None, None]
             x = x + correction
             moved, size = (np.square(v).sum(axis=1) for v in (correction, x))
             rough = ~(moved <= ACCEPTED**2 * size).all(axis=-1)
@@ -150,6 +181,9 @@ class _Stack:
             x[node] = solve_columns(solver, self.root * c[node]) * self.root
 
     def _scaled_product(self, v: np.ndarray) -> np.ndarray:
+        if self.normal is not None and not self.ill.any():
+            return v + self.normal @ v
+        # where K^T K is large, through K: small products of it keep the digits that refinement needs
         return v + self.rows.swapaxes(-1, -2) @ (self.rows @ v)
 
     def _scaled_solve(self, c: np.ndarray) -> np.ndarray:

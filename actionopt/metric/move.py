@@ -12,6 +12,7 @@ heavy ball, a small one leaves Gauss-Newton.
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from actionopt.metric.layer_metric import Direction, LayerMetric
 from actionopt.metric.step_metric import StepMetric
 from actionopt.metric.tangent import Placed, retracted, tangent
 from actionopt.ops import NUMPY
+from actionopt.problem import Problem
 
 CLASSES = 0.3  # bound on the change of the outputs of a classifier, in nats
 
@@ -143,15 +145,20 @@ def trust_of(metric: LayerMetric | StepMetric) -> float:
     weight. Other costs of several outputs are bounded by twice their energy, for the squared error the mean square
     residual, which no step of Gauss-Newton exceeds. One output has no bound. All of it scales as the energy does.
     """
-    problem, bound = metric.problem, 0.0
+    return float(own_trust(metric.problem, metric.states))
+
+
+def own_trust(problem: Problem, states: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the same at states `(..., B, d)` of all nodes, `(...)`."""
+    bound = np.zeros(())
     for term, target in zip(problem.costs, problem.network.targets, strict=True):
-        state = metric.states[term.node]
+        state = states[term.node]
         if isinstance(term.loss.apart(NUMPY, target)[0], (SoftmaxCrossEntropy, Logistic)):
-            bound += CLASSES * term.weight
+            bound = bound + np.full(state.shape[:-2], CLASSES * term.weight)
         elif state.shape[-1] > 1:
-            bound += 2.0 * term.weight * abs(float(term.loss.value(NUMPY, state, target).mean()))
+            bound = bound + 2.0 * term.weight * abs(term.loss.value(NUMPY, state, target).mean(axis=-1))
         else:
-            return np.inf
+            bound = bound + np.full(state.shape[:-2], np.inf)
     return bound
 
 

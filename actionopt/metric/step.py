@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from actionopt.backprop import forward_pass
-from actionopt.errors import InputError
-from actionopt.metric.kinds import kind_of
-from actionopt.metric.layer_metric import finite_gradient
+from actionopt.errors import InputError, SolverError
+from actionopt.metric.batched import room
+from actionopt.metric.kinds import Kind, kind_of
+from actionopt.metric.layer_metric import check_options, finite_gradient
 from actionopt.metric.move import check_step, move
+from actionopt.metric.stacked_step import stacked_moves
 from actionopt.metric.step_metric import StepMetric
 from actionopt.metric.tangent import Manifold, placed
 from actionopt.problem import Problem, takes_problem
@@ -59,7 +61,7 @@ def step(
     ----------
     problem : Problem
     w : array (n,) or (S, n)
-        Weights; several points take their steps one by one.
+        Weights; several points take their steps all at once, each the step that it would take alone.
     step_size : float or "model"
         eta, the time a step takes along the flow; or the minimum of the joint model along the direction,
         `min(1, g . x / (|J x|^2 + x . D x))`.
@@ -107,9 +109,7 @@ def step(
     check_step(step_size, memory.share, trust)
     w = problem.check_weights(w)
     if w.ndim > 1:
-        return _steps(
-            problem, w, step_size, memory, metric=metric, trust=trust, manifolds=manifolds, solve=solve, tol=tol
-        )
+        return _steps(problem, w, step_size, memory, kind=kind, trust=trust, manifolds=manifolds, solve=solve, tol=tol)
     where = placed(problem, manifolds)
     plain = step_size != "model" and trust is None and not memory.share and not where
     if not kind.pulls_back and plain:
@@ -130,16 +130,62 @@ def step(
     return taken.weights
 
 
-def _steps(problem: Problem, w: np.ndarray, step_size: float | str, memory: Momentum, **options: Any) -> np.ndarray:
-    """Take a step at each of several points."""
+def _steps(
+    problem: Problem,
+    w: np.ndarray,
+    step_size: float | str,
+    memory: Momentum,
+    *,
+    kind: Kind,
+    trust: float | None,
+    manifolds: Iterable[Manifold],
+    solve: str,
+    tol: float,
+) -> np.ndarray:
+    """Take a step at each of several points: all at once, and one by one where that would not do."""
     if w.ndim > 2:
         raise InputError(f"step takes weights ({problem.size},) or (S, {problem.size}), got shape {w.shape}")
     if memory.direction is not None and memory.direction.shape != w.shape:
         raise InputError(f"this momentum remembers {memory.direction.shape}, not the shape {w.shape} of the weights")
-    memories = [Momentum(memory.share) for _ in w]
-    for index, one in enumerate(memories):
+    check_options(solve, tol)
+    manifolds = tuple(manifolds)
+    weights, directions = np.empty_like(w), np.zeros_like(w)
+    left = np.ones(len(w), dtype=bool)
+    if (count := room(problem, kind)) and solve == "auto" and not manifolds:
+        for first in range(0, len(w), count):
+            cut = slice(first, first + count)
+            previous = None if memory.direction is None else memory.direction[cut]
+            found = stacked_moves(
+                problem,
+                w[cut],
+                step_size,
+                kind=kind,
+                momentum=memory.share,
+                previous=previous,
+                trust=trust,
+                tol=float(tol),
+            )
+            weights[cut], directions[cut], left[cut] = found.weights, found.directions, ~found.exact
+    for index in np.flatnonzero(left):
+        one = Momentum(memory.share)
         one.direction = None if memory.direction is None else memory.direction[index]
-    found = [step(problem, point, step_size, momentum=one, **options) for point, one in zip(w, memories, strict=True)]
-    if memories and all(one.direction is not None for one in memories):
-        memory.direction = np.stack([one.direction for one in memories if one.direction is not None])
-    return np.stack(found) if found else w.copy()
+        try:
+            weights[index] = step(
+                problem,
+                w[index],
+                step_size,
+                metric=kind.name,
+                momentum=one,
+                trust=trust,
+                manifolds=manifolds,
+                solve=solve,
+                tol=tol,
+            )
+        except InputError as error:
+            raise InputError(f"point {index} of {len(w)}: {error}") from None
+        except SolverError as error:
+            raise SolverError(f"point {index} of {len(w)}: {error}", error.result) from None
+        if one.direction is not None:
+            directions[index] = one.direction
+    memory.direction = directions
+    return weights

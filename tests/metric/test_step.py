@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import casadi as ca
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import actionopt as ao
 from actionopt.metric.kinds import METRICS
 from actionopt.symbolic import module_function
 from tests.metric.twins import dense_metric, make_problem, relative
+from tests.networks import NETWORKS
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -165,15 +168,63 @@ def test_momentum_uphill_is_given_up(two_layers: ao.Problem) -> None:
     np.testing.assert_allclose(ao.step(problem, w, 0.1, momentum=memory), ao.step(problem, w, 0.1), rtol=1e-12)
 
 
-def test_several_points_step_one_by_one(two_layers: ao.Problem, rng: np.random.Generator) -> None:
-    problem = two_layers
-    points, memory = rng.standard_normal((3, problem.size)), ao.Momentum(0.5)
+def one_by_one(problem: ao.Problem, points: np.ndarray, size: float | str, **options: Any) -> np.ndarray:
+    """Take two steps from each point, with a memory of its own."""
+    found = []
+    for w in points:
+        memory = ao.Momentum(options["momentum"])
+        for _ in range(2):
+            w = ao.step(problem, w, size, **{**options, "momentum": memory})
+        found.append(w)
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("size", "trust"), [(0.3, None), (0.3, 1e-3), ("model", None), ("model", 1e-2)])
+@pytest.mark.parametrize("momentum", [0.0, 0.6])
+@pytest.mark.parametrize("loss", ["squared error", "softmax"])
+def test_many_points_step_as_each_would(
+    metric: str, size: float | str, trust: float | None, momentum: float, loss: str, rng: np.random.Generator
+) -> None:
+    problem = make_problem(loss=loss, weight_decay=0.1)
+    points, memory = rng.standard_normal((5, problem.size)), ao.Momentum(momentum)
+    options = {"metric": metric, "trust": trust}
+    expected = one_by_one(problem, points, size, momentum=momentum, **options)
     for _ in range(2):
-        before, remembered = points, memory.direction
+        points = ao.step(problem, points, size, momentum=memory, **options)
+    np.testing.assert_allclose(points, expected, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_many_points_of_networks(name: str) -> None:
+    problem = NETWORKS[name]
+    points = np.stack([problem.initial_weights(seed) for seed in range(3)])
+    expected = one_by_one(problem, points, "model", momentum=0.5)
+    memory = ao.Momentum(0.5)
+    for _ in range(2):
         points = ao.step(problem, points, "model", momentum=memory)
-        one = ao.Momentum(0.5)
-        one.direction = None if remembered is None else remembered[1]
-        np.testing.assert_array_equal(points[1], ao.step(problem, before[1], "model", momentum=one))
+    np.testing.assert_allclose(points, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_large_blocks_step_one_by_one(two_layers: ao.Problem, rng: np.random.Generator, monkeypatch: Any) -> None:
+    points = rng.standard_normal((3, two_layers.size))
+    together = ao.step(two_layers, points, 0.3)
+    monkeypatch.setattr("actionopt.metric.batched.ROOM_NUMBERS", 1.0)  # a point a stack
+    np.testing.assert_array_equal(ao.step(two_layers, points, 0.3), together)
+    monkeypatch.setattr("actionopt.metric.batched.STACK_WORK", 1.0)
+    singly = np.stack([ao.step(two_layers, w, 0.3) for w in points])
+    np.testing.assert_array_equal(ao.step(two_layers, points, 0.3), singly)
+
+
+def test_a_point_that_cannot_step_is_named(two_layers: ao.Problem) -> None:
+    points = np.stack([two_layers.initial_weights(seed) for seed in range(3)])
+    points[1] *= 1e200
+    with pytest.raises(ao.SolverError, match=r"point 1 of 3: .* ill-conditioned"):
+        ao.step(two_layers, points, 0.3)
+
+
+def test_no_points_take_no_step(two_layers: ao.Problem) -> None:
+    assert ao.step(two_layers, np.zeros((0, two_layers.size)), 0.3).shape == (0, two_layers.size)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e4])
