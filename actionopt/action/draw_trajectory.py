@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt import figures
+from actionopt.action.trajectory_data import TrajectoryData
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from actionopt.action.trajectory import Trajectory
 
 LEGEND_LIMIT = 8  # curves up to which a legend names each
 SHOWN_LIMIT = 100  # curves that are drawn
@@ -20,7 +20,7 @@ SMALL = 0.1  # action, relative to the range of the energy, up to which the bala
 DECADES = 1e-16  # what lies further below the largest action density is rounding, and not shown
 
 
-def draw_trajectory(trajectory: Trajectory, *, dark: bool = False) -> Figure:
+def draw_trajectory(trajectory: TrajectoryData, *, dark: bool = False) -> Figure:
     """Return a figure of four panels over time; momenta take the place of an energy that the system does not have.
 
     Of a certified flow, whose action density and Hamiltonian are rounding, the lower panels show the estimated distance
@@ -49,7 +49,7 @@ def draw_trajectory(trajectory: Trajectory, *, dark: bool = False) -> Figure:
     return fig
 
 
-def draw_weights(trajectory: Trajectory, ax: Axes | None = None) -> Axes:
+def draw_weights(trajectory: TrajectoryData, ax: Axes | None = None) -> Axes:
     """Draw the weights at the nodes into `ax`, or a new figure; of many, the hundred that move most."""
     ax = figures.axes(ax)
     few, weights = trajectory.size <= LEGEND_LIMIT, trajectory.weights
@@ -64,7 +64,7 @@ def draw_weights(trajectory: Trajectory, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def draw_energy(ax: Axes, trajectory: Trajectory) -> None:
+def draw_energy(ax: Axes, trajectory: TrajectoryData) -> None:
     """Draw the energy at the nodes, and the balance of a gradient flow."""
     assert trajectory.energy is not None
     ax.plot(trajectory.times, trajectory.energy, label="$E$")
@@ -77,7 +77,7 @@ def draw_energy(ax: Axes, trajectory: Trajectory) -> None:
     ax.set_ylabel("energy")
 
 
-def draw_momenta(ax: Axes, trajectory: Trajectory) -> None:
+def draw_momenta(ax: Axes, trajectory: TrajectoryData) -> None:
     """Draw the momenta at the nodes."""
     few = trajectory.size <= len(figures.COLORS)
     for index, column in enumerate(trajectory.node_momenta.T):
@@ -87,7 +87,7 @@ def draw_momenta(ax: Axes, trajectory: Trajectory) -> None:
         ax.legend(fontsize=8)
 
 
-def draw_distance(ax: Axes, trajectory: Trajectory) -> None:
+def draw_distance(ax: Axes, trajectory: TrajectoryData) -> None:
     """Draw the estimated distance of the nodes to the true flow, on a log axis."""
     assert trajectory.distance is not None
     distance = trajectory.distance
@@ -99,7 +99,7 @@ def draw_distance(ax: Axes, trajectory: Trajectory) -> None:
     ax.set_title("estimated, in the metric", fontsize=8.5, loc="right")
 
 
-def draw_certificate(ax: Axes, trajectory: Trajectory) -> None:
+def draw_certificate(ax: Axes, trajectory: TrajectoryData) -> None:
     """Draw the defect of the curve through the nodes: root mean squares of `|w' + G^{-1} g|_G` over the intervals."""
     assert trajectory.step_certificates is not None
     defect = np.sqrt(2.0 * trajectory.step_certificates / np.diff(trajectory.discretisation.times))
@@ -112,7 +112,7 @@ def draw_certificate(ax: Axes, trajectory: Trajectory) -> None:
     ax.set_title(f"certificate: {trajectory.certificate:.2g}", fontsize=8.5, loc="right")
 
 
-def draw_action_density(ax: Axes, trajectory: Trajectory) -> None:
+def draw_action_density(ax: Axes, trajectory: TrajectoryData) -> None:
     """Draw l at the stages, on a log axis where it is positive over more than two decades."""
     density = trajectory.action_density
     largest = float(density.max())
@@ -124,7 +124,7 @@ def draw_action_density(ax: Axes, trajectory: Trajectory) -> None:
     ax.set_ylabel("action density $l$")
 
 
-def draw_hamiltonian(ax: Axes, trajectory: Trajectory) -> None:
+def draw_hamiltonian(ax: Axes, trajectory: TrajectoryData) -> None:
     """Draw the Hamiltonian of each interval, less its mean, which the title gives."""
     hamiltonian = trajectory.hamiltonian
     mean = float(hamiltonian.mean())
@@ -135,7 +135,7 @@ def draw_hamiltonian(ax: Axes, trajectory: Trajectory) -> None:
     ax.set_title(f"mean of $H$: {mean:.4g}", fontsize=8.5, loc="right")
 
 
-def _per_step(trajectory: Trajectory, density: np.ndarray) -> np.ndarray:
+def _per_step(trajectory: TrajectoryData, density: np.ndarray) -> np.ndarray:
     """Integrate a density over each interval."""
     weighted = trajectory.discretisation.weights * density
     return weighted.reshape(len(trajectory.times) - 1, -1).sum(axis=1)

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.action.certificate.certificate import certify_flow
+from actionopt.action.certificate.certificate import FlowCertificate, certify_flow
 from actionopt.action.clock import own_times
 from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.explicit import EXPLICIT, INTERRUPTED, SOLVE_IVP, Course, flow_velocity, follow
 from actionopt.action.march import March, march
 from actionopt.action.on_manifolds import march_on
-from actionopt.action.outcome import flow_outcome
+from actionopt.action.outcome import judged_flow
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import Scheme, make_grid, make_scheme
 from actionopt.action.trajectory import Trajectory
@@ -75,7 +75,8 @@ def flow(
         Largest residual of the implicit equations, relative to the size of g; they are solved to rounding where
         that is smaller.
     certify : bool
-        Estimate the distance to the true flow; False saves its time, at most about that of "rk4".
+        Estimate the distance to the true flow, when it, the certificate, status or message is asked for: at most about
+        the time of "rk4". False leaves it out, and the status then says that the horizon was reached.
     manifolds : iterable of Stiefel, Positive, Simplex or Ball
         Sets that weights of modules stay in; method is "euler" or "rk4" then. The flow is tangent to them, so its
         action and balance, which measure the distance to the free flow, are not small, and it is not certified.
@@ -176,20 +177,18 @@ def _judge(
     certify: bool,
     throw: bool,
 ) -> Trajectory:
-    """Certify what was reached, and give it status and message; raise where it stopped early."""
-    certificate = None
-    if certify and len(trajectory.times) > 1:
+    """Give what was reached its status and message, certified when asked; raise where it stopped early."""
+
+    def certified() -> FlowCertificate:
         clock = trajectory.discretisation.times
         if isinstance(course, March):
-            certificate = certify_flow(density, clock, trajectory.weights, errors=course.errors)
-        else:
-            last = course.nodes[-1] + 1
-            times, weights = np.array(course.times[:last]), np.array(course.weights[:last])
-            times[course.nodes] = clock
-            certificate = certify_flow(density, times, weights, np.array(course.nodes))
-        trajectory = replace(trajectory, distance=certificate.distance, step_certificates=certificate.step_actions)
-    status, message = flow_outcome(trajectory, course.failure, certificate)
-    trajectory = replace(trajectory, success=status == "converged", status=status, message=message)
+            return certify_flow(density, clock, trajectory.weights, errors=course.errors)
+        last = course.nodes[-1] + 1
+        times, weights = np.array(course.times[:last]), np.array(course.weights[:last])
+        times[course.nodes] = clock
+        return certify_flow(density, times, weights, np.array(course.nodes))
+
+    found = judged_flow(trajectory, course.failure, certified if certify and len(trajectory.times) > 1 else None)
     if course.failure is not None and throw:
-        raise SolverError(message, trajectory)
-    return trajectory
+        raise SolverError(found.message, found)
+    return found

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.action.certificate.certificate import certify_flow
 from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.examine import Looks, found_and_examined
 from actionopt.action.guess import first_guess
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.newton.solve import make_density
-from actionopt.action.outcome import certified_minimiser
+from actionopt.action.outcome import judged_minimiser
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.solvers import make_solver
@@ -99,8 +100,8 @@ def minimize_action(
     progress : bool
         Show progress on stderr.
     certify : bool
-        Estimate how far a flow, the minimiser of a free end, is from the true one (`.certificate`, `.distance`), at
-        about the price of an rk4 flow on the same nodes.
+        Estimate how far a flow, the minimiser of a free end, is from the true one (`.certificate`, `.distance`), when
+        one of these, status or message is asked for: at about the price of an rk4 flow on the same nodes.
     throw : bool
         Raise if the solver stops early or on a saddle; otherwise the best trajectory comes back with its status. A
         minimum comes back in any case: "underresolved" or "horizon too short" are its statuses where it may not be
@@ -163,8 +164,9 @@ def minimize_action(
         name=task.what.name,
     )
     if certify and isinstance(task.what, Problem) and np.isnan(task.end).all() and not task.constrained:
-        trajectory = certified_minimiser(trajectory, GradientFlowDensity(task.what, task.metric))
-    if throw and not trajectory.success and trajectory.status not in CAUTIONS:
+        flow_density, least = GradientFlowDensity(task.what, task.metric), trajectory
+        trajectory = judged_minimiser(least, lambda: certify_flow(flow_density, least.times, least.weights))
+    if throw and not solution.success and solution.status not in CAUTIONS:
         raise SolverError(trajectory.message, trajectory)
     return trajectory
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from actionopt.action.scheme import SCHEMES, make_scheme
+from actionopt.action.trajectory_data import TrajectoryData
 from actionopt.errors import InputError
 from actionopt.files import replacing
 from actionopt.plain import plain
-
-if TYPE_CHECKING:
-    from actionopt.action.trajectory import Trajectory
 
 SCHEMA, VERSION = "actionopt.trajectory", 1
 METADATA = "metadata"
@@ -25,7 +23,7 @@ OPTIONAL = ("energy", "kinetic_density", "potential_density", "distance", "step_
 DESCRIBED = {"name": str, "scheme": str, "success": bool, "status": str, "message": str, "stats": dict}
 
 
-def write_trajectory(trajectory: Trajectory, path: str | Path) -> Path:
+def write_trajectory(trajectory: TrajectoryData, path: str | Path) -> Path:
     """Write `trajectory` to `path`, whole or not at all."""
     path = Path(path)
     if path.suffix != ".npz":

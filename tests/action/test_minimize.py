@@ -22,10 +22,11 @@ def test_free_end_is_the_implicit_flow(name: str, metric: str, scheme: str) -> N
     problem = PROBLEMS[name]()
     start = problem.initial_weights(2)
     found = ao.minimize_action(problem, start, horizon=1.0, steps=10, scheme=scheme, metric=metric)
-    assert found.success
     assert found.action <= 1e-20 * max(problem.energy(start), 1e-3)
     method = "implicit_midpoint" if scheme == "midpoint" else scheme
     flowed = ao.flow(problem, start, horizon=1.0, steps=10, method=method, metric=metric)
+    assert found.status == flowed.status  # "underresolved" where ten steps are too few for it
+    assert found.success == (found.status == "converged")
     np.testing.assert_allclose(found.weights, flowed.weights, rtol=1e-9, atol=1e-9)
 
 

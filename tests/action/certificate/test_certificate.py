@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,8 @@ import pytest
 from scipy.linalg import expm
 
 import actionopt as ao
+from actionopt.action import flow as flows
+from actionopt.action import minimize
 from actionopt.action.certificate import certificate as certificates
 from actionopt.action.certificate.certificate import certify_flow
 from actionopt.action.certificate.hermite import HermiteCurve
@@ -218,3 +224,64 @@ def test_free_minimisers_are_certified_as_the_flows_they_are() -> None:
     np.testing.assert_allclose(least.distance, flowed.distance, rtol=1e-5)
     assert "as a flow it is within" in least.message
     assert ao.minimize_action(problem, start, problem.initial_weights(3), horizon=1.0, steps=10).distance is None
+
+
+def test_a_free_minimiser_far_from_the_flow_is_underresolved() -> None:
+    """Ten midpoint steps of xor: the least discrete action is zero to rounding, and the status tells."""
+    found = ao.minimize_action(xor.build(), xor.build().initial_weights(0), horizon=5.0, steps=10)
+    assert found.action < 1e-25
+    assert (found.status, found.success) == ("underresolved", False)
+    assert "Take more steps" in found.message
+
+
+@pytest.fixture
+def certified(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the certificates that are computed."""
+    counted: list[int] = []
+
+    def counting(*arguments: object, **options: object) -> certificates.FlowCertificate:
+        counted.append(1)
+        return certify_flow(*arguments, **options)  # type: ignore[arg-type]
+
+    for module in (flows, minimize):
+        monkeypatch.setattr(module, "certify_flow", counting)
+    return counted
+
+
+ASKED = ("status", "success", "message", "distance", "certificate", "step_certificates", "summary", "__repr__")
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("what", ["flow", "minimize_action"])
+def test_nothing_that_needs_the_certificate_is_said_without_it(asked: str, what: str, certified: list[int]) -> None:
+    problem = squared()
+    found = getattr(ao, what)(problem, problem.initial_weights(1), horizon=1.0, steps=4)
+    assert np.isfinite(found.weights).all()
+    assert np.isfinite([found.action, found.balance_defect]).all()
+    assert not certified
+    value = getattr(found, asked)
+    assert value() if callable(value) else value is not None
+    assert found.distance.shape == (5,)
+    assert "of the true flow" in found.message
+    assert len(certified) == 1
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x)), dataclasses.replace]
+)
+def test_copies_carry_the_certificate(copied: Callable[[ao.Trajectory], ao.Trajectory], certified: list[int]) -> None:
+    found = ao.flow(squared(), horizon=1.0, steps=4)
+    other = copied(found)
+    assert other.status == found.status
+    np.testing.assert_array_equal(other.distance, found.distance)
+    assert len(certified) == 1
+    with pytest.raises(AttributeError, match="no attribute 'statuss'"):
+        _ = found.statuss
+
+
+def test_a_flow_that_stopped_says_so_at_once(certified: list[int]) -> None:
+    found = ao.flow(stiff(), np.ones(4), horizon=10.0, steps=100, method="rk4", throw=False)
+    assert (found.status, found.success) == ("diverged", False)
+    assert not certified
+    assert found.distance is not None
+    assert len(certified) == 1
