@@ -125,12 +125,16 @@ def _scale(model: LocalModel, gradient: np.ndarray) -> float:
     return float(2.0 ** np.ceil(np.log2(max(ratio, 1.0))))
 
 
-def _in_blocks(model: LocalModel, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _in_blocks(model: LocalModel, rows: np.ndarray, function: Callable[[np.ndarray], Any]) -> np.ndarray:
     """Apply a function of stacked directions to blocks of rows, so that memory stays bounded."""
     problem = model.problem
     width = max(place.size for place in problem.nodes)
     block = max(1, BLOCK_NUMBERS // (problem.samples * width * len(problem.modules)))
-    return np.concatenate([function(rows[i : i + block]) for i in range(0, len(rows), block)])
+    found = []
+    for i in range(0, len(rows), block):
+        moved = function(rows[i : i + block])  # None where nothing moves
+        found.append(np.broadcast_to(0.0 if moved is None else moved, rows[i : i + block].shape))
+    return np.concatenate(found)
 
 
 def _solve(matrix: np.ndarray, gradient: np.ndarray) -> np.ndarray:

@@ -18,6 +18,18 @@ ELEMENTWISE = (
 )  # fmt: skip
 
 
+class Incomparable:
+    """Numbers of a namespace that formulas may not compare: Python would answer by identity, silently."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def _refuse(self, *_: Any) -> bool:
+        raise TypeError("a formula cannot ask whether numbers are equal, or zero: ops.step tells them apart")
+
+    __eq__ = __ne__ = __bool__ = _refuse
+
+
 class Ops(ABC):
     """The functions a formula may call. Arithmetic (`+ - * / **`) is written with the usual operators.
 
@@ -141,6 +153,10 @@ class Ops(ABC):
     @abstractmethod
     def repeat_samples(self, row: Array, like: Array) -> Array:
         """Broadcast a row `(..., 1, d)` over the samples of `like`."""
+
+    def defined(self, x: Array, y: Array) -> Array:
+        """Return x; over intervals everything where y, the value whose derivative x is, is not known to exist."""
+        return x
 
     @abstractmethod
     def logsumexp(self, z: Array) -> Array:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.ops.base import ELEMENTWISE, Array, Ops, one_a_sample
+from actionopt.ops.base import ELEMENTWISE, Array, Incomparable, Ops, one_a_sample
+from actionopt.ops.rounded import Interval, point
 
 
-class Dual:
+class Dual(Incomparable):
     """`value + eps * tangent`; a tangent of None is zero. `level` tells nested infinitesimals apart.
 
     A tangent has the samples and features of its value, so that sums over them are those of the value's terms; leading
@@ -79,7 +80,7 @@ class Dual:
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Any:
-        return self * other**-1.0 if isinstance(other, Dual) else self * (1.0 / other)
+        return self * (other**-1.0 if isinstance(other, Dual) else _reciprocal(other, self.value))
 
     def __rtruediv__(self, other: Any) -> Any:
         return self**-1.0 * other
@@ -119,6 +120,13 @@ def _accumulate(a: Array | None, b: Array | None) -> Array | None:
     if type(a) is np.ndarray and type(b) is np.ndarray and a.ndim >= b.ndim and a.shape[a.ndim - b.ndim :] == b.shape:
         return np.add(a, b, out=a)
     return _add(a, b)
+
+
+def _reciprocal(number: Any, like: Array) -> Any:
+    """Return `1 / number`, which is rounded: an interval around it in formulas over intervals."""
+    while isinstance(like, Dual):
+        like = like.value
+    return (point(1.0) if isinstance(like, Interval) else 1.0) / number
 
 
 def _product(a: Array | None, b: Array) -> Array | None:
@@ -247,6 +255,11 @@ class DualOps(Ops):
     def repeat_samples(self, row: Array, like: Array) -> Array:
         return self._linear(lambda x: self.inner.repeat_samples(x, self.parts(like)[0]), row)
 
+    def defined(self, x: Array, y: Array) -> Array:
+        (value, tangent), (known, _) = self.parts(x), self.parts(y)
+        slope = None if tangent is None else self.inner.defined(tangent, known)
+        return self.dual(self.inner.defined(value, known), slope)
+
     def logsumexp(self, z: Array) -> Array:
         value, tangent = self.parts(z)
         if tangent is None:
@@ -272,12 +285,12 @@ def duals_over(inner: Ops) -> DualOps:
 # derivative(ops, x, f(x)) of every elementwise function, from the value where that is cheaper
 DERIVATIVES: dict[str, Callable[..., Any]] = {
     "exp": lambda ops, x, y: y,
-    "log": lambda ops, x, y: x**-1.0,
-    "log1p": lambda ops, x, y: (1.0 + x) ** -1.0,
+    "log": lambda ops, x, y: ops.defined(x**-1.0, y),
+    "log1p": lambda ops, x, y: ops.defined((1.0 + x) ** -1.0, y),
     "sqrt": lambda ops, x, y: 0.5 * y**-1.0,
     "sin": lambda ops, x, y: ops.cos(x),
     "cos": lambda ops, x, y: -ops.sin(x),
-    "tan": lambda ops, x, y: 1.0 + y * y,
+    "tan": lambda ops, x, y: ops.defined(1.0 + y * y, y),
     "tanh": lambda ops, x, y: 1.0 - y * y,
     "sinh": lambda ops, x, y: ops.cosh(x),
     "cosh": lambda ops, x, y: ops.sinh(x),

@@ -126,6 +126,13 @@ class IntervalOps(Ops):
         samples = like.shape[-2]
         return as_interval(row).map(lambda x: np.broadcast_to(x, (*x.shape[:-2], samples, x.shape[-1])))
 
+    def defined(self, x: Array, y: Array) -> Array:
+        x, y = as_interval(x), as_interval(y)
+        unknown = (y.lo == -np.inf) & (y.hi == np.inf)
+        if not unknown.any():
+            return x
+        return Interval(np.where(unknown, -np.inf, x.lo), np.where(unknown, np.inf, x.hi))
+
     # monotone functions: the values at the ends
     def exp(self, x: Array) -> Array:
         return _monotone(np.exp, x, low=0.0)

@@ -8,6 +8,7 @@ of the argument with its exact range; and `log(exp(x))` is x, where the chain ru
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -104,38 +105,43 @@ def _logarithm(order: int) -> Jet:
     if order == 0:
         return INTERVAL.log
     factor = float(np.prod([-k for k in range(1, order)]))
-    return lambda x: as_interval(x) ** -order * factor
+    return lambda x: INTERVAL.defined(as_interval(x) ** -order * factor, INTERVAL.log(x))
 
 
 def range_of(polynomial: Polynomial, x: Interval) -> Interval:
-    """Return the range of a polynomial with exact coefficients: its values at the ends where it is monotone.
+    """Return the range of a polynomial with exact coefficients: its values at the ends, and where it turns between."""
+    ends = _horner(polynomial.coef, Interval(*2 * (np.stack([x.lo, x.hi]),)))
+    lo, hi = ends.lo.min(axis=0), ends.hi.max(axis=0)
+    for place, value in turns(tuple(polynomial.coef)):
+        inside = ~((x.hi < place.lo) | (x.lo > place.hi))
+        lo, hi = np.where(inside, np.minimum(lo, value.lo), lo), np.where(inside, np.maximum(hi, value.hi), hi)
+    return enclosed(lo, hi)
 
-    Elsewhere, and to tell, it is expanded about the middle, whose powers of the distance are small.
+
+@cache
+def turns(coefficients: tuple[float, ...]) -> list[tuple[Interval, Interval]]:
+    """Enclose the places where the derivative of a polynomial vanishes, all of them simple, and its values there.
+
+    A sign change of the derivative, in exact fractions, around as many approximate places as its degree shows that
+    there are no others: so it is for the derivatives of tanh and sigmoid as polynomials in their values.
     """
-    middle = 0.5 * (x.lo + x.hi)
-    around, away = _expanded(polynomial, point(middle)), x - middle
-    wide, slope = around[0], point(np.zeros(x.shape))
-    for k, coefficient in enumerate(around[1:], start=1):
-        wide, slope = wide + coefficient * away**k, slope + coefficient * away ** (k - 1) * float(k)
-    a, b = _horner(polynomial, point(x.lo)), _horner(polynomial, point(x.hi))
-    monotone = (slope.lo >= 0.0) | (slope.hi <= 0.0)
-    lo = np.where(monotone, np.minimum(a.lo, b.lo), wide.lo)
-    return enclosed(lo, np.where(monotone, np.maximum(a.hi, b.hi), wide.hi))
-
-
-def _expanded(polynomial: Polynomial, about: Interval) -> list[Interval]:
-    """Return the coefficients of a polynomial in the distance from a point, by repeated division."""
-    rest = [point(np.full(about.shape, c)) for c in polynomial.coef]
-    found = []
-    while rest:
-        for k in range(len(rest) - 2, -1, -1):
-            rest[k] = rest[k] + rest[k + 1] * about
-        found.append(rest.pop(0))
+    slope = [Fraction(k * c) for k, c in enumerate(coefficients)][1:]
+    found: list[tuple[Interval, Interval]] = []
+    for root in np.sort(Polynomial(coefficients).deriv().roots().real):
+        low, high = float(root) - 1e-9, float(root) + 1e-9
+        if (found and low <= found[-1][0].hi) or _at(slope, low) * _at(slope, high) >= 0:
+            raise ValueError(f"the polynomial {coefficients} does not turn at simple places")
+        place = Interval(np.float64(low), np.float64(high))
+        found.append((place, _horner(coefficients, place)))
     return found
 
 
-def _horner(polynomial: Polynomial, x: Interval) -> Interval:
-    *rest, leading = polynomial.coef
+def _at(coefficients: list[Fraction], x: float) -> Fraction:
+    return sum((c * Fraction(x) ** k for k, c in enumerate(coefficients)), Fraction(0))
+
+
+def _horner(coefficients: Any, x: Interval) -> Interval:
+    *rest, leading = coefficients
     value = point(np.full(x.shape, leading))
     for coefficient in reversed(rest):
         value = value * x + coefficient

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.ops.base import ELEMENTWISE, Array, Ops, columns_of, one_a_sample
+from actionopt.ops.base import ELEMENTWISE, Array, Incomparable, Ops, columns_of, one_a_sample
 from actionopt.ops.dual import Dual, DualOps, duals_over
 
 _clock = count()  # nodes are numbered as they are recorded: sources come before what is made of them
@@ -25,7 +25,7 @@ _clock = count()  # nodes are numbered as they are recorded: sources come before
 Lengths = tuple[int, ...]
 
 
-class Linear:
+class Linear(Incomparable):
     """A linear function of variables: a node of the graph.
 
     `lengths` are those of its own axes, `(n,)` or `(rows, columns)`; axes in front of them are leading.
@@ -78,6 +78,9 @@ class LinearOps(Ops):
         self.level = inner.level + 1
         for name in ELEMENTWISE:
             setattr(self, name, getattr(inner, name))
+
+    def defined(self, x: Array, y: Array) -> Array:
+        return self.inner.defined(x, y)
 
     def variable(self, lengths: Lengths) -> Linear:
         """Return a new variable with own axes of the given lengths."""

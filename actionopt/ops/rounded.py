@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.ops.base import Incomparable
+
 UNIT = 2.0**-52  # two rounding errors
 TINY = 2.0**-900  # far more than what underflow loses in a product, and far from subnormal numbers, which are slow
 Lengths = tuple[int, ...]
 
 
-class Interval:
+class Interval(Incomparable):
     """An array of intervals; `lo is hi` marks points, numbers that are exact.
 
     Parameters
@@ -29,7 +31,7 @@ class Interval:
 
     Notes
     -----
-    `x * x` with both operands the same object is a square, never negative. Comparisons are not defined: whether an
+    `x * x` with both operands the same object is a square, never negative. Comparisons are refused: whether an
     interval lies above a number is asked of its `lo`.
     """
 
@@ -116,7 +118,9 @@ class Interval:
             if self.lo is self.hi:
                 return _scaled(other, self.lo)
             a, b, c, d = self.lo * other.lo, self.lo * other.hi, self.hi * other.lo, self.hi * other.hi
-            lo, hi = np.minimum(np.minimum(a, b), np.minimum(c, d)), np.maximum(np.maximum(a, b), np.maximum(c, d))
+            lo, hi = np.minimum(a, b), np.maximum(a, b)
+            for end in (c, d):
+                lo, hi = _into(np.minimum, lo, end), _into(np.maximum, hi, end)
             exact = None
             if not lo.all():
                 exact = ((self.lo == 0.0) & (self.hi == 0.0)) | ((other.lo == 0.0) & (other.hi == 0.0))
@@ -153,7 +157,10 @@ class Interval:
             return self._whole_power(int(power))
         with np.errstate(all="ignore"):  # NaN below 0, so everything
             a, b = np.power(self.lo, power), np.power(self.hi, power)
-            return padded(np.minimum(a, b), np.maximum(a, b), low=0.0)
+            # a power less 1, as derivatives have it, is rounded: that counts as often as the base has powers of e
+            units = 8.0 + 4.0 * np.maximum(abs(np.log(self.lo)), abs(np.log(self.hi)))
+            units = np.where(np.isfinite(units), units, 8.0 + 4.0 * 745.0)
+            return padded(np.minimum(a, b), np.maximum(a, b), units, low=0.0)
 
     def _whole_power(self, power: int) -> Interval:
         if power < 0:
@@ -192,7 +199,7 @@ def enclosed(lo: np.ndarray, hi: np.ndarray) -> Interval:
     return Interval(lo, hi)
 
 
-def padded(lo: np.ndarray, hi: np.ndarray, units: float = 8.0, low: float = -np.inf, high: float = np.inf) -> Interval:
+def padded(lo: np.ndarray, hi: np.ndarray, units: Any = 8.0, low: float = -np.inf, high: float = np.inf) -> Interval:
     """Widen the values of an elementary function by so many units in the last place, within its range."""
     lo = lo - (units * UNIT * abs(lo) + TINY)
     hi = hi + (units * UNIT * abs(hi) + TINY)
@@ -216,13 +223,28 @@ def meet(a: Interval, b: Interval) -> Interval:
 
 def _summed(lo: Any, hi: Any) -> Interval:
     """Round the ends of a sum or difference outward; a sum that is below the normal numbers is exact."""
-    return enclosed(lo - UNIT * abs(lo), hi + UNIT * abs(hi))
+    return enclosed(*_widened(lo, hi, UNIT, 0.0))
+
+
+def _widened(lo: Any, hi: Any, unit: float, least: float) -> tuple[Any, Any]:
+    """Move two ends, which are temporaries, apart by so much of their own size, and at least by so much."""
+    moved = []
+    hi = np.array(hi) if hi is lo else hi
+    for end, move in ((lo, np.subtract), (hi, np.add)):
+        size = _into(np.multiply, abs(end), unit)
+        moved.append(_into(move, end, _into(np.add, size, least) if least else size))
+    return moved[0], moved[1]
+
+
+def _into(function: Any, x: Any, y: Any) -> Any:
+    """Apply a function of two arrays in the memory of the first, a temporary."""
+    own = type(x) is np.ndarray and (type(y) is float or y.shape == x.shape)
+    return function(x, y, out=x) if own else function(x, y)
 
 
 def _multiplied(lo: Any, hi: Any, exact: Any = None) -> Interval:
     """Round the ends of a product outward, also where a factor was rounded once before; `exact` marks products by 0."""
-    lo = lo - (2.0 * UNIT * abs(lo) + TINY)
-    hi = hi + (2.0 * UNIT * abs(hi) + TINY)
+    lo, hi = _widened(lo, hi, 2.0 * UNIT, TINY)
     if exact is not None and np.any(exact):
         lo, hi = np.where(exact & ~np.isnan(lo), 0.0, lo), np.where(exact & ~np.isnan(hi), 0.0, hi)
     return enclosed(lo, hi)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from actionopt.modules.derived import pull_back
 from actionopt.ops import INTERVAL, NUMPY, Interval, KinkError, duals_over, jets_over
+from actionopt.ops.jets import turns
 from actionopt.ops.rounded import as_interval, meet, point
 
 LONG = np.longdouble
@@ -268,7 +269,59 @@ def test_ranges_of_derivatives(name: str, order: int) -> None:
         values = np.asarray(ends(getattr(ops, name)(at)).lo)
         assert found.value.lo[i] <= values.min() + 1e-12
         assert values.max() - 1e-12 <= found.value.hi[i]
-        assert found.value.hi[i] - found.value.lo[i] <= 2.0 * np.ptp(values) + 0.2 * abs(values).max()
+        assert found.value.hi[i] - found.value.lo[i] <= np.ptp(values) * (1.0 + 1e-5) + 1e-9
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
+def test_derivatives_turn_where_it_is_known(name: str, order: int) -> None:
+    """Over everything the range of a derivative is that between its largest and least value, to four digits."""
+    everywhere = Interval(np.array([-50.0]), np.array([50.0]))
+    found = jets_over(INTERVAL).jet(name, order)(everywhere).value
+    values = jets_over(INTERVAL).jet(name, order)(point(np.linspace(-16.0, 16.0, 8001))).value.lo
+    assert found.lo[0] <= values.min()
+    assert values.max() <= found.hi[0]
+    assert found.hi[0] - found.lo[0] <= np.ptp(values) * (1.0 + 1e-4) + 1e-9
+    with pytest.raises(ValueError, match="does not turn at simple places"):
+        turns((0.0, 1.0, 0.0, 1.0))  # 1 + 3 x^2 has no real root
+
+
+@pytest.mark.parametrize("over", [duals_over, jets_over])
+def test_quotients_by_numbers_are_rounded_outward(over: Any) -> None:
+    """A dual divides by a number by its reciprocal, which is no float64."""
+    x = over(INTERVAL).dual(point([1.0]), point([1.0])) / 3.0
+    for part in (x.value, x.tangent):
+        assert Fraction(float(part.lo[0])) <= Fraction(1, 3) <= Fraction(float(part.hi[0]))
+
+
+@pytest.mark.parametrize("base", [1e-300, 1e-20, 3.0, 1e200])
+@pytest.mark.parametrize("power", [0.1, -0.7, 1.5, 3.3])
+def test_powers_whose_derivatives_have_rounded_powers(base: float, power: float) -> None:
+    mpmath.mp.dps = 60
+    ops, x = INTERVAL, point([base])
+    exact = mpmath.power(mpmath.mpf(base), mpmath.mpf(power))
+    for order in range(4):
+        found = ends(x**power) if order else x**power
+        assert not np.isfinite([found.lo[0], found.hi[0]]).all() or found.lo[0] <= exact <= found.hi[0], order
+        exact *= (mpmath.mpf(power) - order) / mpmath.mpf(base)
+        ops = duals_over(ops)
+        x = ops.dual(x, np.ones(1))
+
+
+@pytest.mark.parametrize("name", ["log", "log1p", "sqrt"])
+@pytest.mark.parametrize("over", [duals_over, jets_over])
+def test_where_there_is_no_value_there_is_no_derivative(name: str, over: Any) -> None:
+    ops = over(over(INTERVAL))
+    x = ops.dual(ops.inner.dual(point([-3.0]), np.ones(1)), np.ones(1))
+    found = ends(ops.tanh(getattr(ops, name)(x)))
+    assert (found.lo[0], found.hi[0]) == (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize("number", [point([1.0]), duals_over(NUMPY).dual(np.ones(1), np.ones(1))])
+def test_numbers_of_a_namespace_are_not_compared(number: Any) -> None:
+    for question in (lambda: number == 1.0, lambda: number != 1.0, lambda: bool(number), lambda: number == number):
+        with pytest.raises(TypeError, match="cannot ask whether numbers are equal"):
+            question()
 
 
 def test_meet_keeps_what_both_say() -> None:
