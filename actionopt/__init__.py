@@ -25,10 +25,9 @@ from actionopt.contraction.certify import Certificate, certify
 from actionopt.contraction.compose import ComposedRate, feedback_rate, network_rate, parallel_rate, series_rate
 from actionopt.contraction.decay import Decay, check_decay
 from actionopt.contraction.lipschitz import Lipschitz, estimate_lipschitz
-from actionopt.contraction.proof.ball import prove_contraction
+from actionopt.contraction.proof.ball import ContractionProof, prove_contraction
 from actionopt.contraction.proof.fit import FitProof, prove_fit
 from actionopt.contraction.proof.lipschitz import LipschitzBounds, bound_lipschitz
-from actionopt.contraction.proof.result import ContractionProof
 from actionopt.contraction.proof.stability import StabilityProof, prove_stability
 from actionopt.contraction.proof.tube import TubeProof, prove_basin
 from actionopt.contraction.rate import Contraction, contraction_at, contraction_rate, rates_along

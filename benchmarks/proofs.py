@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 import actionopt as ao
-from actionopt.contraction.proof.ball import Prover
 from actionopt.contraction.proof.derivatives import box_of, derivatives
+from actionopt.contraction.proof.prover import Prover
 from actionopt.contraction.proof.refute import find_counterexample
 from benchmarks._report import Report
 from problems import double_well, gene_cascade, robot_arm, xor

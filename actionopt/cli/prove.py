@@ -14,9 +14,8 @@ from actionopt.action.scheme import make_grid
 from actionopt.cli.common import emit, load_modular, problem_command
 from actionopt.cli.points import parse_point, starting_point
 from actionopt.constrained import train
-from actionopt.contraction.proof.ball import prove_contraction
+from actionopt.contraction.proof.ball import ContractionProof, prove_contraction
 from actionopt.contraction.proof.lipschitz import bound_lipschitz
-from actionopt.contraction.proof.result import ContractionProof
 from actionopt.contraction.proof.tube import TubeProof, prove_basin
 from actionopt.contraction.rate import contraction_rate
 from actionopt.errors import InputError

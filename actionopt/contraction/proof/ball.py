@@ -3,36 +3,78 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from actionopt.contraction.proof.boxes import rate_in_boxes
-from actionopt.contraction.proof.derivatives import box_of, derivatives
-from actionopt.contraction.proof.eigenvalues import greatest_eigenvalue, least_eigenvalue
-from actionopt.contraction.proof.gauss_newton import gauss_newton_rate
-from actionopt.contraction.proof.metrics import gradient_over, pencil
-from actionopt.contraction.proof.outputs import Outputs, centred, norms_up, outputs
+from actionopt.contraction.proof.prover import Prover, enough
 from actionopt.contraction.proof.refute import find_counterexample, upper_rate
-from actionopt.contraction.proof.result import ContractionProof
-from actionopt.contraction.proof.taylor import Taylor
+from actionopt.contraction.proof.result import Proof
+from actionopt.contraction.proof.search import guarded, largest_radius
 from actionopt.contraction.smooth import check_smooth
 from actionopt.errors import InputError
 from actionopt.metric.kinds import kind_of
-from actionopt.ops.interval import KinkError
-from actionopt.ops.rounded import Interval
 from actionopt.problem import Problem, takes_problem
 
-NUMBERS = 4_000_000  # in the widest array of an enclosure, above which a form is left out
-MOST = 2.0**20  # radius at which a search ends, in units of the centre's length
-CLOSE, CLOSE_BOXES = 0.97, 0.995  # a search ends when what it proved is that near to what it tried
 MARGIN = 1e-3  # of the centre's rate, kept where a search asks for the largest radius
 
 
-@takes_problem
+@dataclass(frozen=True, repr=False)
+class ContractionProof(Proof):
+    """Whether the flow contracts on a ball of weights, proved, refuted or neither.
+
+    Attributes
+    ----------
+    status : str
+        "proved", "refuted" (a point of the ball with a smaller rate was found and checked) or "undecided".
+    message : str
+        What the status means here, and what to try.
+    seconds : float
+        Processor time.
+    rate : float
+        Lower bound of the contraction rate on the ball where it is proved; -inf where nothing is known, and an upper
+        bound of the least rate where it is refuted.
+    radius : float
+        Of the ball `|w - centre|_D <= radius`, D the mass; 0 where a search proved none.
+    basin : bool
+        Whether every flow that starts in the basin, the ball of `basin_radius`, stays in the region and converges to
+        the only equilibrium there.
+    basin_radius : float
+        0 where there is none.
+    equilibrium_within : float or None
+        A distance from the centre, in the norm of the mass, within which the equilibrium lies.
+    boxes : int
+        Number of boxes looked at.
+    counterexample : array (n,) or None
+        Weights in the ball where the rate is below what was asked.
+    centre : array (n,)
+    metric : str
+    form : str
+        Which argument proved it.
+    """
+
+    rate: float
+    radius: float
+    basin: bool
+    basin_radius: float
+    equilibrium_within: float | None
+    boxes: int
+    counterexample: np.ndarray | None
+    centre: np.ndarray
+    metric: str
+    form: str
+
+    def rows(self) -> list[tuple[str, Any]]:
+        rows: list[tuple[str, Any]] = [
+            ("radius", self.radius),
+            ("rate below" if self.status == "refuted" else "rate above", self.rate),
+        ]
+        if self.basin:
+            rows += [("basin of radius", self.basin_radius), ("equilibrium within", self.equilibrium_within)]
+        return [*rows, ("form", self.form), ("boxes", self.boxes)]
+
+
 @takes_problem
 def prove_contraction(
     problem: Problem,
@@ -105,141 +147,16 @@ def prove_contraction(
     return replace(found, metric=metric, seconds=time.process_time() - begun)
 
 
-@dataclass
-class Prover:
-    """Rates on balls around one centre, each by the best form that is affordable."""
-
-    problem: Problem
-    centre: np.ndarray
-    metric: str
-    boxes: int
-    deadline: float
-    looked: int = 1
-    forms: dict[float, tuple[float, str]] = field(default_factory=dict)
-
-    @property
-    def late(self) -> bool:
-        """Whether the time is up."""
-        return time.process_time() > self.deadline
-
-    @cached_property
-    def order(self) -> int:
-        """The highest derivative of the energy that fits: 4, 3, or 2 where only the Gauss-Newton form is left."""
-        n, samples = self.problem.size, self.problem.samples
-        return next((k for k in (4, 3) if n**k * samples <= NUMBERS // 4), 2)
-
-    @cached_property
-    def affordable(self) -> bool:
-        """Whether second derivatives of the outputs fit."""
-        problem = self.problem
-        widest = max(node.size for node in problem.nodes)
-        return problem.size**2 * problem.samples * widest <= NUMBERS
-
-    @cached_property
-    def at_centre(self) -> list[Interval]:
-        """Energy, gradient, Hessian and, where affordable, third derivative at the centre."""
-        return derivatives(self.problem, box_of(self.problem, self.centre, 0.0), min(self.order, 3))
-
-    @cached_property
-    def outputs_at_centre(self) -> list[Outputs]:
-        return outputs(self.problem, box_of(self.problem, self.centre, 0.0), 2)
-
-    @property
-    def speed(self) -> float:
-        """Upper bound of the velocity at the centre, in the norm of the mass."""
-        return float(norms_up(self.at_centre[1].magnitude)) * (1.0 + 2.0**-48)
-
-    def rate(self, radius: float) -> float:
-        """Return the best lower bound of the rate on a ball; -inf for none."""
-        if radius not in self.forms:
-            self.forms[radius] = self._rate(radius)
-        return self.forms[radius][0]
-
-    def _rate(self, radius: float) -> tuple[float, str]:
-        if self.metric != "euclidean":
-            return self._metric_rate(radius), f"{self.metric} formula"
-        found = [(-np.inf, "none")]
-        if self.affordable:
-            found.append((self._gauss_newton(radius), "Gauss-Newton form"))
-        if self.order > 2:
-            over = self.derivatives(radius)
-            found.append((float(least_eigenvalue(over[2])) * (1.0 - 2.0**-47), "Hessian over the box"))
-            found.append((self.mean_value(over, radius).rate(radius), "mean value form"))
-            if self.order > 3:
-                found.append((self.taylor(over, radius).rate(radius), "Taylor form"))
-        best = max(found)
-        if self.boxes > 1 and self.order > 3 and not self.late:
-            bound, looked = rate_in_boxes(self.problem, self.centre, radius, self.boxes, self.deadline)
-            self.looked = max(self.looked, looked)
-            best = max(best, (bound, "branch and bound"))
-        return best
-
-    def derivatives(self, radius: float) -> list[Interval]:
-        """Enclose the energy's derivatives over a ball."""
-        return derivatives(self.problem, box_of(self.problem, self.centre, radius), self.order)
-
-    def mean_value(self, over: list[Interval], radius: float) -> Taylor:
-        """The Hessian at the centre, and how it moves by the third derivative over a ball."""
-        return Taylor(self.at_centre[2], over[3], None, radius)
-
-    def taylor(self, over: list[Interval], radius: float) -> Taylor:
-        """The same by the third derivative at the centre and the fourth over a ball; the former where there is none."""
-        if self.order == 3:
-            return self.mean_value(over, radius)
-        return Taylor(self.at_centre[2], self.at_centre[3], over[4], radius)
-
-    def over(self, radius: float) -> list[Outputs]:
-        """Enclose the outputs and two derivatives over a ball."""
-        wide = outputs(self.problem, box_of(self.problem, self.centre, radius), 2)
-        return centred(wide, self.outputs_at_centre, radius)
-
-    def _gauss_newton(self, radius: float) -> float:
-        return gauss_newton_rate(self.problem, self.outputs_at_centre, self.over(radius), radius)
-
-    def further(self, radius: float, level: float) -> bool:
-        """Whether the Gauss-Newton form proves a level on a ball."""
-        try:
-            return _enough(self._gauss_newton(radius), level)
-        except KinkError:
-            return False
-
-    def _metric_rate(self, radius: float) -> float:
-        if not self.affordable:
-            return -np.inf
-        over = derivatives(self.problem, box_of(self.problem, self.centre, radius), 2)
-        gradient = gradient_over(self.at_centre[1], over[2], radius, over[1])
-        return pencil(self.problem, self.over(radius), gradient, self.metric).rate()
-
-    def velocity(self, radius: float) -> float:
-        """Bound the norm of the mass of the velocity over a ball."""
-        over = derivatives(self.problem, box_of(self.problem, self.centre, radius), 2)
-        gradient = gradient_over(self.at_centre[1], over[2], radius, over[1])
-        if self.metric == "euclidean":
-            return float(norms_up(gradient.magnitude)) * (1.0 + 2.0**-47)
-        found = pencil(self.problem, self.over(radius), gradient, self.metric).velocity
-        return float(norms_up(found.magnitude)) * (1.0 + 2.0**-47)
-
-    def stretch(self, radius: float) -> tuple[float, float]:
-        """Bound the length in the metric of a unit of the mass's norm, and of the velocity at the centre."""
-        if self.metric == "euclidean":
-            return 1.0, self.speed
-        found = pencil(self.problem, self.over(radius), self.at_centre[1], self.metric)
-        return float(
-            np.sqrt(greatest_eigenvalue(found.metric)) * (1.0 + 2.0**-48)
-        ), self.speed  # |u|_G <= |g| as G >= 1
-
-
 def _on_ball(prover: Prover, radius: float, rate: float) -> ContractionProof:
     """Decide one ball."""
     if not prover.affordable:
         return _result(prover, "undecided", -np.inf, radius, _why(prover, -np.inf, radius))
     lower = prover.rate(radius)
-    if _enough(lower, rate):
-        message = f"the rate is above {lower:.6g} everywhere within {radius:.6g} of the centre"
-        return _result(prover, "proved", lower, radius, message)
+    if enough(lower, rate):
+        return _proved(prover, lower, radius)
     if (found := find_counterexample(prover.problem, prover.centre, radius, rate, prover.metric)) is not None:
         w, upper = found
-        message = f"the rate is below {upper:.6g} at the point given, where {rate:.6g} was asked"
+        message = f"the rate is at most {upper:.6g} at the point given, where {_asked(rate)} was asked"
         return replace(_result(prover, "refuted", upper, radius, message), counterexample=w)
     return _result(prover, "undecided", lower, radius, _why(prover, lower, radius))
 
@@ -250,95 +167,34 @@ def _searched(prover: Prover, rate: float) -> ContractionProof:
         return _result(prover, "undecided", -np.inf, 0.0, _why(prover, -np.inf, 0.0))
     upper = upper_rate(prover.problem, prover.centre, prover.metric)
     if upper < rate or (upper <= 0.0 and rate == 0.0):
-        message = f"the rate is below {upper:.6g} at the centre, where {rate:.6g} was asked"
+        message = f"the rate is at most {upper:.6g} at the centre, where {_asked(rate)} was asked"
         return replace(_result(prover, "refuted", upper, 0.0, message), counterexample=prover.centre)
     level = rate + MARGIN * max(upper - rate, 0.0) if np.isfinite(upper) else rate
-    radius = 0.0
-    if prover.metric == "euclidean" and prover.order > 2:
-        radius = _taylor_search(prover, level)
-        if radius > 0.0:  # the other form is asked only whether it goes further
-            name = "Taylor form" if prover.order > 3 else "mean value form"
-            prover.forms[radius] = (level, name)
-    if not radius or prover.boxes > 1 or (prover.affordable and prover.further(1.05 * radius, level)):
-        radius = _bracketed(lambda r: _enough(_guarded(prover, r), level), radius, prover)
+    radius = largest_radius(prover, level)
     if radius == 0.0:
         return _result(prover, "undecided", -np.inf, 0.0, _why(prover, -np.inf, 0.0))
-    lower = prover.rate(radius)
+    found = _proved(prover, prover.rate(radius), radius)
+    if not prover.late:
+        return found
+    return replace(found, message=f"{found.message}; the time was up before a larger ball was tried")
+
+
+def _proved(prover: Prover, lower: float, radius: float) -> ContractionProof:
     message = f"the rate is above {lower:.6g} everywhere within {radius:.6g} of the centre"
-    if prover.late:
-        message += "; the time was up before a larger ball was tried"
     return _result(prover, "proved", lower, radius, message)
 
 
-def _taylor_search(prover: Prover, level: float) -> float:
-    """Return about the largest radius that the Taylor form allows: where what is allowed equals what was enclosed."""
-    start = Taylor(prover.at_centre[2], prover.at_centre[3], None, np.inf).radius(level)
-    if not start > 0.0:
-        return 0.0
-    length = 1.0 + float(np.linalg.norm(prover.centre * np.sqrt(prover.problem.mass)))
-    radius, best, most = min(0.3 * start, MOST * length), 0.0, min(start, MOST * length)
-    for _ in range(12):
-        try:
-            allowed = prover.taylor(prover.derivatives(radius), radius).radius(level)
-        except KinkError:
-            allowed = 0.0
-        best = max(best, allowed)
-        if allowed < radius:
-            most = min(most, radius)
-        if prover.late or best >= CLOSE * most:
-            break
-        radius = (
-            np.sqrt(radius * allowed)
-            if 0.0 < allowed < radius
-            else 0.3 * radius
-            if not allowed
-            else min(2.0 * radius, most)
-        )
-        radius = max(radius, 0.5 * (best + most)) if best and allowed >= radius else radius
-    return best
-
-
-def _next_radius(radius: float, allowed: float, best: float, most: float) -> float:
-    """Return what to try next: towards where the radius allowed equals the one enclosed."""
-    if allowed == 0.0:
-        return 0.3 * radius
-    if allowed < radius:
-        return float(np.sqrt(radius * allowed))
-    return max(min(2.0 * radius, most), 0.5 * (best + most))
-
-
-def _bracketed(good: Callable[[float], bool], low: float, prover: Prover) -> float:
-    """Search the largest radius where `good` holds, which it does at `low`, if that is not 0; 0 for none."""
-    length = 1.0 + float(np.linalg.norm(prover.centre * np.sqrt(prover.problem.mass)))
-    if low and prover.boxes == 1 and good(0.5 * MOST * length):  # a convex problem, at once
-        return 0.5 * MOST * length
-    high, close = np.inf, CLOSE if prover.boxes == 1 else CLOSE_BOXES
-    radius = (4.0 if prover.boxes == 1 else 1.2) * low or 1e-2 * length
-    while not prover.late and 1e-12 * length < radius < MOST * length and low < close * high:
-        if good(radius):
-            low, radius = radius, 16.0 * radius if high == np.inf else np.sqrt(radius * high)
-        else:
-            high, radius = radius, np.sqrt(low * radius) if low else radius / 16.0
-    return low
-
-
-def _guarded(prover: Prover, radius: float) -> float:
-    """Rate on a ball; -inf also where it has a kink or its metric may be singular: a smaller one is tried."""
-    try:
-        return prover.rate(radius)
-    except InputError:
-        return -np.inf
-
-
-def _enough(lower: float, rate: float) -> bool:
-    return lower >= rate and (lower > 0.0 or rate < 0.0)
+def _asked(rate: float) -> str:
+    return "more than 0" if rate == 0.0 else f"{rate:.6g}"
 
 
 def _result(prover: Prover, status: str, rate: float, radius: float, message: str) -> ContractionProof:
     form = prover.forms.get(radius, (0.0, "none"))[1] if status == "proved" else "none"
     return ContractionProof(
-        status, rate, radius, False, 0.0, None, prover.looked, None, message, prover.centre, prover.metric, form, 0.0
-    )
+        status=status, message=message, seconds=0.0, rate=rate, radius=radius, basin=False, basin_radius=0.0,
+        equilibrium_within=None, boxes=prover.looked, counterexample=None, centre=prover.centre, metric=prover.metric,
+        form=form,
+    )  # fmt: skip
 
 
 def _with_basin(prover: Prover, found: ContractionProof) -> ContractionProof:
@@ -346,7 +202,7 @@ def _with_basin(prover: Prover, found: ContractionProof) -> ContractionProof:
     if not found.proved:
         return found
     for radius in (found.radius, 0.5 * found.radius):
-        rate = found.rate if radius == found.radius else _guarded(prover, radius)
+        rate = found.rate if radius == found.radius else guarded(prover, radius)
         if not rate > 0.0:
             continue
         stretch, speed = prover.stretch(radius)

@@ -128,10 +128,10 @@ class Curve:
         losses = outer.parts(network.values(outer, network.forward(outer, network.split(outer, moving))))[1]
         summed = None if losses is None else ops.transpose(ops.sum(losses))  # (n, M) turned
         scale = unit_scale(problem)
-        own = w * (problem.weight_decay * scale) if problem.weight_decay else None
+        own = w * (point(scale) * problem.weight_decay) if problem.weight_decay else None
         if summed is None:
             return own if own is not None else w * 0.0
-        found = summed * (1.0 / problem.samples)
+        found = summed / float(problem.samples)
         return found if own is None else found + own
 
     def rates(self, reach: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ Weights are counted in units of the mass: `w = c + s x` with `s = 1/sqrt(D)` rou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from actionopt.ops.base import Array, Ops
 from actionopt.ops.dual import DualOps
 from actionopt.ops.interval import INTERVAL
 from actionopt.ops.jets import jets_over
-from actionopt.ops.rounded import Interval, as_interval, ball, point
+from actionopt.ops.rounded import TINY, Interval, as_interval, ball, point
 from actionopt.problem import Problem
 
 ROUNDED = 1.0 + 2.0**-48  # what the rounding of s makes of a length, with room
@@ -30,11 +31,15 @@ def unit_scale(problem: Problem) -> np.ndarray:
 
 def box_of(problem: Problem, centre: np.ndarray, radius: Any) -> Interval:
     """Return the box `(..., n)` around the ball `|w - centre|_D <= radius`; radius is a number or `(..., n)`, in x."""
-    reach = np.broadcast_to(np.asarray(radius, dtype=float), np.shape(centre)) * unit_scale(problem) * ROUNDED
-    return ball(centre, reach) if reach.any() else point(centre)
+    lengths = np.broadcast_to(np.asarray(radius, dtype=float), np.shape(centre))
+    if not lengths.any():
+        return point(centre)
+    return ball(centre, lengths * unit_scale(problem) * ROUNDED + TINY)
 
 
-def derivatives(problem: Problem, box: Interval, order: int) -> list[Interval]:
+def derivatives(
+    problem: Problem, box: Interval, order: int, visit: Callable[[Ops], Any] | None = None
+) -> list[Interval]:
     """Enclose energy, gradient, Hessian, .. in x over boxes of weights.
 
     Parameters
@@ -43,6 +48,8 @@ def derivatives(problem: Problem, box: Interval, order: int) -> list[Interval]:
     box : Interval (..., n)
     order : int
         Of the highest derivative.
+    visit : callable, optional
+        Makes, for a namespace, a visit for `Network.forward`, as `sharpen` has it.
 
     Returns
     -------
@@ -51,7 +58,8 @@ def derivatives(problem: Problem, box: Interval, order: int) -> list[Interval]:
     """
     ops, w = seeded(problem, box, order)
     n, network = problem.size, exact_network(problem)
-    losses = network.values(ops, network.forward(ops, network.split(ops, w)))
+    states = network.forward(ops, network.split(ops, w), None if visit is None else visit(ops))
+    losses = network.values(ops, states)
     own = (*box.shape[:-1], problem.samples)
     found = [_mean(derivative_of(ops, losses, order, k, n, own), k) for k in range(order + 1)]
     if problem.weight_decay:

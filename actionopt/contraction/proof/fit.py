@@ -23,24 +23,28 @@ import numpy as np
 from actionopt.contraction.proof.derivatives import ROUNDED, box_of
 from actionopt.contraction.proof.eigenvalues import greatest_eigenvalue, least_eigenvalue
 from actionopt.contraction.proof.outputs import Outputs, norms_up, outputs, rows
+from actionopt.contraction.proof.result import Proof
 from actionopt.contraction.smooth import check_smooth
 from actionopt.errors import InputError
 from actionopt.ops.interval import INTERVAL, KinkError
-from actionopt.ops.rounded import UNIT, Interval
+from actionopt.ops.rounded import UNIT, Interval, point
 from actionopt.problem import Problem, takes_problem
-from actionopt.tables import html_table, text_table
 
 TRIES, GROWTH = 24, 1.4  # radii tried, each so many times the one before
 
 
-@dataclass(frozen=True)
-class FitProof:
+@dataclass(frozen=True, repr=False)
+class FitProof(Proof):
     """Whether every flow from a ball of starts reaches energy 0.
 
     Attributes
     ----------
     status : str
         "proved" or "undecided".
+    message : str
+        What the status means here, and what to try.
+    seconds : float
+        Processor time.
     radius : float
         Of the ball of starts, in the norm of the mass.
     reach : float
@@ -51,43 +55,17 @@ class FitProof:
         Upper bound of the energy of a start.
     path_length : float
         No flow is longer, in the norm of the mass.
-    message : str
-    seconds : float
-        Processor time.
     """
 
-    status: str
     radius: float
     reach: float
     kappa: float
     energy: float
     path_length: float
-    message: str
-    seconds: float
 
-    @property
-    def proved(self) -> bool:
-        """Whether the certificate holds."""
-        return self.status == "proved"
-
-    @property
-    def ok(self) -> bool:
-        """The same as `proved`."""
-        return self.proved
-
-    def _rows(self) -> list[tuple[str, Any]]:
-        names = ("status", "radius", "reach", "kappa", "energy", "path_length")
-        return [*((name.replace("_", " "), getattr(self, name)) for name in names), ("seconds", round(self.seconds, 3))]
-
-    def table(self) -> str:
-        """Write what was found as two columns."""
-        return text_table(("", "value"), self._rows())
-
-    def __repr__(self) -> str:
-        return f"FitProof({self.status}: {self.message})"
-
-    def _repr_html_(self) -> str:
-        return html_table(("", "value"), self._rows(), self.message)
+    def rows(self) -> list[tuple[str, Any]]:
+        names = ("radius", "reach", "kappa", "energy", "path_length")
+        return [(name.replace("_", " "), getattr(self, name)) for name in names]
 
 
 @takes_problem
@@ -146,7 +124,7 @@ def prove_fit(problem: Problem, w: Any, radius: float = 0.0) -> FitProof:
         )
     seconds = time.process_time() - begun
     numbers = (float(radius), float(reach), float(kappa), float(energy), float(length))
-    return FitProof("proved" if proved else "undecided", *numbers, message, seconds)
+    return FitProof("proved" if proved else "undecided", message, seconds, *numbers)
 
 
 def _grown(
@@ -154,8 +132,8 @@ def _grown(
 ) -> tuple[bool, float, float, float, float]:
     """Grow the ball until it holds the flows: whether it does, its radius, kappa, energy and path length."""
     samples = problem.samples
-    jacobian = _stacked([rows(_of(cost.jacobian) * np.sqrt(cost.weight), 1) for cost in centre])
-    errors = _stacked([rows((cost.z - cost.targets) * np.sqrt(cost.weight), 0) for cost in centre])
+    jacobian = _stacked([rows(_of(cost.jacobian) * _root(cost), 1) for cost in centre])
+    errors = _stacked([rows((cost.z - cost.targets) * _root(cost), 0) for cost in centre])
     size = float(norms_up(errors.magnitude))
     gram = INTERVAL.matmul(jacobian, INTERVAL.transpose(jacobian))
     least, greatest = float(least_eigenvalue(gram)), float(greatest_eigenvalue(gram))
@@ -188,12 +166,17 @@ def _bend(over: list[Outputs]) -> float:
     """Bound gamma over a ball."""
     total: Interval | None = None
     for cost in over:
-        bent = rows(_of(cost.bent) * np.sqrt(cost.weight), 2)
+        bent = rows(_of(cost.bent) * _root(cost), 2)
         tall = bent.map(lambda x: x.reshape(-1, x.shape[-1]))
         square = INTERVAL.matmul(INTERVAL.transpose(tall), tall)
         total = square if total is None else total + square
     assert total is not None
     return float(np.sqrt(max(float(greatest_eigenvalue(total)), 0.0)) * (1.0 + 4.0 * UNIT)) if total.finite else np.inf
+
+
+def _root(cost: Outputs) -> Interval:
+    """Square root of the cost's weight."""
+    return INTERVAL.sqrt(point(cost.weight))
 
 
 def _stacked(parts: list[Interval]) -> Interval:

@@ -43,7 +43,7 @@ def gauss_newton_rate(problem: Problem, centre: list[Outputs], over: list[Output
     if not all(cost.separable for cost in over):
         return -np.inf
     root = [np.sqrt(np.maximum(_curvature(cost).lo, 0.0)) * (1.0 - 4.0 * UNIT) for cost in over]
-    share = 1.0 / problem.samples
+    share = point(1.0) / float(problem.samples)
     gram: Interval = point(np.zeros((problem.size, problem.size)))
     for cost, factor in zip(centre, root, strict=True):
         assert cost.jacobian is not None
@@ -59,7 +59,7 @@ def gauss_newton_rate(problem: Problem, centre: list[Outputs], over: list[Output
 
 
 def _about_gauss_newton(
-    form: Interval, over: list[Outputs], root: list[np.ndarray], share: float, radius: float
+    form: Interval, over: list[Outputs], root: list[np.ndarray], share: Interval, radius: float
 ) -> float:
     values, vectors = np.linalg.eigh(middle(form)[0])
     if values[0] <= 0.0:
@@ -69,8 +69,8 @@ def _about_gauss_newton(
     if not unit > 0.0:
         return -np.inf
     square, slope = _bends(over, root, w)
-    moved = np.sqrt(max(square * share, 0.0) / unit) * radius * ROUNDED * (1.0 + 8.0 * UNIT)
-    eps = max(slope * share, 0.0) / unit * (1.0 + 8.0 * UNIT)
+    moved = np.sqrt(max(square, 0.0) * float(share.hi) / unit) * radius * ROUNDED * (1.0 + 8.0 * UNIT)
+    eps = max(slope, 0.0) * float(share.hi) / unit * (1.0 + 8.0 * UNIT)
     if not (moved < 1.0 and np.isfinite(eps)):
         return -np.inf
     kept = (point(1.0) - moved).square() - eps
@@ -84,7 +84,7 @@ def _about_hessian(
     centre: list[Outputs],
     over: list[Outputs],
     root: list[np.ndarray],
-    share: float,
+    share: Interval,
     radius: float,
 ) -> float:
     n = form.shape[-1]
@@ -105,7 +105,7 @@ def _about_hessian(
         first = float(least_eigenvalue(weighed(whole - unit_mass(n) * (top - gap), w)))
         square, _ = _bends(over, root, w)
         long = float(greatest_eigenvalue(weighed(gram, w)))
-        lost = 2.0 * np.sqrt(max(long, 0.0) * max(square * share, 0.0)) * radius * ROUNDED
+        lost = 2.0 * np.sqrt(max(long, 0.0) * max(square, 0.0) * float(share.hi)) * radius * ROUNDED
         lost = (lost + max(float(greatest_eigenvalue(weighed(-moved, w))), 0.0)) * (1.0 + 16.0 * UNIT)
         if not np.isfinite(first - lost):
             return low

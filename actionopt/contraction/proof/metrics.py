@@ -25,7 +25,7 @@ from actionopt.contraction.proof.outputs import Outputs, joined, norms_up, rows
 from actionopt.contraction.proof.taylor import weighed
 from actionopt.errors import InputError
 from actionopt.ops.interval import INTERVAL, solved
-from actionopt.ops.rounded import UNIT, Interval, meet, middle
+from actionopt.ops.rounded import UNIT, Interval, meet, middle, point
 from actionopt.problem import Problem
 
 
@@ -81,7 +81,7 @@ def pencil(problem: Problem, costs: list[Outputs], gradient: Interval, metric: s
     if callable(problem.output_metric):
         raise InputError("a proof knows the output metrics 'fisher' and 'euclidean', and None; this one is a callable")
     slices, own = _blocks(problem, metric)
-    share = 1.0 / problem.samples
+    share = point(1.0) / float(problem.samples)
     matrix = metric_matrix(problem, costs, metric)
     velocity = -_solved(matrix, gradient)
     form = decay(problem)
@@ -96,7 +96,7 @@ def metric_matrix(problem: Problem, costs: list[Outputs], metric: str) -> Interv
     matrix = unit_mass(problem.size)
     for cost in costs:
         jacobian = _of(cost.jacobian)
-        matrix = matrix + _gram(jacobian, _measured(problem, cost, jacobian)) * (own / problem.samples)
+        matrix = matrix + _gram(jacobian, _measured(problem, cost, jacobian)) * (point(own) / float(problem.samples))
     return matrix
 
 

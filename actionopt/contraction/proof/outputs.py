@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from actionopt.contraction.proof.derivatives import ROUNDED, derivative_of, exact_network, seeded
 from actionopt.contraction.proof.symmetry import symmetric
 from actionopt.losses import Logistic, Loss, SquaredError
+from actionopt.ops.base import Ops
 from actionopt.ops.interval import INTERVAL
 from actionopt.ops.jets import jets_over
 from actionopt.ops.rounded import UNIT, Interval, as_interval, meet
@@ -72,14 +74,17 @@ class Outputs:
         return (as_interval(slope) * self.weight).map(lambda x: np.moveaxis(x, 0, -1))
 
 
-def outputs(problem: Problem, box: Interval, order: int, data: Any = None) -> list[Outputs]:
+def outputs(
+    problem: Problem, box: Interval, order: int, data: Any = None, visit: Callable[[Ops], Any] | None = None
+) -> list[Outputs]:
     """Enclose what every cost sees over boxes of weights `(..., n)`, with derivatives up to `order` <= 2.
 
-    `data = (inputs, targets)` takes the place of the problem's samples, as intervals or as numbers.
+    `data = (inputs, targets)` takes the place of the problem's samples, as intervals or as numbers; `visit`
+    is that of `derivatives`.
     """
     ops, w = seeded(problem, box, order)
     n, network = problem.size, exact_network(problem, data)
-    states = network.forward(ops, network.split(ops, w))
+    states = network.forward(ops, network.split(ops, w), None if visit is None else visit(ops))
     found = []
     for term, targets in zip(network.costs, network.targets, strict=True):
         own = (*box.shape[:-1], network.samples, network.nodes[term.node].size)

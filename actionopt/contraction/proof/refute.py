@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from actionopt.contraction.displacement import displacement
-from actionopt.contraction.proof.derivatives import box_of, derivatives, unit_mass, unit_scale
+from actionopt.contraction.proof.derivatives import ROUNDED, box_of, derivatives, unit_mass, unit_scale
 from actionopt.contraction.proof.metrics import Pencil, pencil
-from actionopt.contraction.proof.outputs import outputs
+from actionopt.contraction.proof.outputs import norms_up, outputs
 from actionopt.contraction.smooth import check_smooth
 from actionopt.errors import InputError
 from actionopt.ops.interval import INTERVAL
@@ -98,5 +98,5 @@ def _fall(problem: Problem, w: np.ndarray) -> np.ndarray:
 
 def _within(problem: Problem, centre: np.ndarray, w: np.ndarray, radius: float) -> bool:
     """Whether `|w - centre|_D <= radius`, surely."""
-    away = point(w) - centre
-    return bool(INTERVAL.sum(away.square() * problem.mass).hi <= radius**2 * (1.0 - 2.0**-50))
+    away = (point(w) - centre) / point(unit_scale(problem))
+    return bool(norms_up(away.magnitude) * ROUNDED <= radius)

@@ -28,12 +28,12 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.contraction.proof.ball import Prover
 from actionopt.contraction.proof.derivatives import ROUNDED, box_of, unit_scale
 from actionopt.contraction.proof.eigenvalues import greatest_eigenvalue, least_eigenvalue
 from actionopt.contraction.proof.lipschitz import read_data
 from actionopt.contraction.proof.metrics import metric_matrix, sample_rows
 from actionopt.contraction.proof.outputs import norms_up, outputs
+from actionopt.contraction.proof.prover import Prover
 from actionopt.contraction.proof.samples import Slopes, greatest_separation, matrix_norms, slopes_over
 from actionopt.contraction.proof.taylor import spread_of
 from actionopt.contraction.smooth import check_smooth

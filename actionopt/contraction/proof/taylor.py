@@ -38,14 +38,13 @@ class Taylor:
         At the centre, or over the ball where there is no fourth.
     fourth : Interval (n, n, n, n) or None
         Over the ball.
-    within : float
-        Radius of the ball.
+
+    Nothing is known beyond the ball that the highest of them was enclosed over.
     """
 
     hessian: Interval
     third: Interval
     fourth: Interval | None
-    within: float
 
     def margins(self, level: float) -> Margins | None:
         """Return bounds of `W^T (H - s) W` from below, of tau and of q, for s = level; None above the centre's rate."""
@@ -60,13 +59,13 @@ class Taylor:
         return float(least_eigenvalue(shifted)), spread_of(weighed(self.third, w)), q
 
     def radius(self, level: float) -> float:
-        """Return the largest radius, up to `within`, on which the rate is proved to be above a level; 0 for none."""
+        """Return the largest radius that leaves the rate above a level, if the ball is as large; 0 for none."""
         found = self.margins(level)
-        return 0.0 if found is None else min(self.within, radius_of(found))
+        return 0.0 if found is None else radius_of(found)
 
     def rate(self, radius: float) -> float:
-        """Return a lower bound of the rate on a ball within; -inf for none."""
-        if not self.hessian.finite or radius > self.within:
+        """Return a lower bound of the rate on a ball of that radius, if it was enclosed; -inf for none."""
+        if not self.hessian.finite:
             return -np.inf
         top = float(np.linalg.eigvalsh(middle(self.hessian)[0])[0])
         span = max(float(abs(middle(self.hessian)[0]).max()), np.finfo(float).tiny)
@@ -77,7 +76,7 @@ class Taylor:
                 return low
             if holds(found, radius):
                 low = max(low, top - gap)
-            wanted = gap * (1.0 - found[0] + radius * found[1] + 0.5 * radius**2 * found[2]) * (1.0 + 1e-6)
+            wanted = gap * (1.0 - found[0] + radius * found[1] + radius * (0.5 * radius * found[2])) * (1.0 + 1e-6)
             if low > -np.inf and abs(wanted - gap) < 2e-3 * gap:
                 break
             gap = max(wanted * (1.0 + 1e-4), 1e-12 * span)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt.action.trajectory import Trajectory
-from actionopt.contraction.proof.ball import Prover
 from actionopt.contraction.proof.curve import Curve
 from actionopt.contraction.proof.derivatives import ROUNDED
+from actionopt.contraction.proof.prover import Prover
+from actionopt.contraction.proof.result import Proof
 from actionopt.contraction.smooth import check_smooth
 from actionopt.errors import InputError
 from actionopt.ops.interval import INTERVAL, KinkError
 from actionopt.ops.rounded import UNIT, point
 from actionopt.problem import Problem, takes_problem
-from actionopt.tables import html_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,14 +34,18 @@ BASINS = 12  # radii tried around the last node
 NUMBERS = 4_000_000  # in the widest array
 
 
-@dataclass(frozen=True)
-class TubeProof:
+@dataclass(frozen=True, repr=False)
+class TubeProof(Proof):
     """A tube around a trajectory that every flow starting in it stays in.
 
     Attributes
     ----------
     status : str
         "proved": the tube ends in a basin; "undecided" otherwise.
+    message : str
+        What the status means here, and what to try.
+    seconds : float
+        Processor time.
     times : array (N+1,)
     radii : array (N+1,)
         Of the tube at the nodes, in the norm of the mass; inf from where nothing is known.
@@ -53,30 +57,22 @@ class TubeProof:
         Of the basin around the last node; 0 where none was proved.
     equilibrium_within : float or None
         Distance from the last node within which the equilibrium lies that all flows of the tube converge to.
-    message : str
-    seconds : float
-        Processor time.
     """
 
-    status: str
     times: np.ndarray
     radii: np.ndarray
     rates: np.ndarray
     defects: np.ndarray
     basin_radius: float
     equilibrium_within: float | None
-    message: str
-    seconds: float
 
-    @property
-    def proved(self) -> bool:
-        """Whether every flow that starts in the tube converges to one equilibrium."""
-        return self.status == "proved"
-
-    @property
-    def ok(self) -> bool:
-        """The same as `proved`."""
-        return self.proved
+    def rows(self) -> list[tuple[str, Any]]:
+        return [
+            ("radius at the start", self.radii[0]),
+            ("largest", self.radii.max()),
+            ("at the end", self.radii[-1]),
+            ("least rate", self.rates.min()),
+        ]
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the tube's radius over time, with the stretches where flows may part, into `ax` or a new figure."""
@@ -99,13 +95,6 @@ class TubeProof:
         ax.set_ylabel("distance in the norm of the mass")
         ax.legend()
         return ax
-
-    def __repr__(self) -> str:
-        return f"TubeProof({self.status}: {self.message})"
-
-    def _repr_html_(self) -> str:
-        rows = [("radius at the start", self.radii[0]), ("largest", self.radii.max()), ("at the end", self.radii[-1])]
-        return html_table(("tube", "value"), rows, self.message)
 
 
 @takes_problem
@@ -159,13 +148,13 @@ def prove_basin(
     least, most = rates.reshape(-1, pieces).min(axis=1), defects.reshape(-1, pieces).max(axis=1)
     if basin is None:
         message = _why(trajectory.times, radii, end)
-        return TubeProof("undecided", trajectory.times, radii, least, most, 0.0, None, message, seconds)
+        return TubeProof("undecided", message, seconds, trajectory.times, radii, least, most, 0.0, None)
     reach, within = basin
     message = (
         f"every flow from within {radius:.4g} of the start is within {end:.4g} of the last node at its time, inside a "
         f"basin of radius {reach:.4g}, and converges to one equilibrium within {within:.3g} of it"
     )
-    return TubeProof("proved", trajectory.times, radii, least, most, reach, within, message, seconds)
+    return TubeProof("proved", message, seconds, trajectory.times, radii, least, most, reach, within)
 
 
 def _tube(curve: Curve, radius: float, deadline: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,127 @@
+"""Energies made to be proved wrongly: kinks, poles, values that do not exist, overflow, comparisons, odd units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import actionopt as ao
+
+Formula = Callable[[Any, Any], Any]
+
+
+def landscape(formula: Formula, size: int = 1, **options: Any) -> ao.Problem:
+    loss = ao.CustomLoss(lambda ops, w, target: formula(ops, w))
+    return ao.Problem(ao.Parameter(size), None, None, loss, output_metric=None, **options)
+
+
+# energies with second derivative 1, or more, wherever their formulas can be differentiated, and no rate over the ball
+TRAPS: dict[str, tuple[Formula, float, float]] = {
+    "abs": (lambda ops, w: 0.5 * w * w - ops.abs(w), 1.0, 1.5),
+    "relu": (lambda ops, w: 0.5 * w * w - 2.0 * ops.relu(w), 1.0, 1.5),
+    "step": (lambda ops, w: 0.5 * w * w - ops.step(w - 0.5), 1.0, 0.9),
+    "kink at the end": (lambda ops, w: 0.5 * w * w - ops.abs(w), 1.0, 1.0),
+    "root of a square": (lambda ops, w: 0.5 * w * w - ops.sqrt(w * w), 1.0, 1.5),
+    "power of a square": (lambda ops, w: 0.5 * w * w - (w * w) ** 0.5, 1.0, 1.5),
+    "exponential of a logarithm": (lambda ops, w: 0.5 * w * w - ops.exp(0.5 * ops.log(w * w)), 1.0, 1.5),
+    "sign by a quotient": (lambda ops, w: 0.5 * w * w - w * w / ops.sqrt(w * w), 1.0, 1.5),
+    "pole": (lambda ops, w: 0.5 * w * w + 1.0 / w, 1.0, 1.5),
+    "pole of the tangent": (lambda ops, w: 0.5 * w * w + ops.tan(w), 0.5, 1.5),
+    "no logarithm": (lambda ops, w: 0.5 * w * w + ops.log(-1.0 - w * w), 0.5, 0.1),
+    "no logarithm, hidden": (lambda ops, w: 0.5 * w * w + ops.tanh(ops.log(-1.0 - w * w)), 0.5, 0.1),
+    "no logarithm of 1 + x, hidden": (lambda ops, w: 0.5 * w * w + ops.tanh(ops.log1p(-2.0 - w * w)), 0.5, 0.1),
+    "no root, hidden": (lambda ops, w: 0.5 * w * w + ops.tanh(ops.sqrt(-2.0 - w * w)), 0.5, 0.1),
+    "no power, hidden": (lambda ops, w: 0.5 * w * w + ops.tanh((-2.0 - w * w) ** 1.5), 0.5, 0.1),
+    "overflow": (lambda ops, w: 0.5 * w * w + ops.exp(800.0 * w), 0.5, 0.9),
+    "overflow of a product": (lambda ops, w: 0.5 * w * w + 1e300 * w * (1e300 * w) * 0.0, 0.5, 0.9),
+    "cancelling": (lambda ops, w: 1e17 * w * w - 1e17 * w * w - 0.5 * w * w, 0.5, 0.5),
+    "thirds": (lambda ops, w: (w / 3.0 * 3.0 - w) * w, 0.5, 0.5),
+    "constant": (lambda ops, w: 0.0 * w, 0.5, 0.1),
+    "linear": (lambda ops, w: 2.0 * w, 0.5, 0.1),
+    "flat at the centre": (lambda ops, w: w**4, 0.0, 0.1),
+    "less than the smallest number": (lambda ops, w: -1e-310 * w * w, 0.5, 0.5),
+    "constants that are no decimals": (lambda ops, w: (0.3 - 0.2 - 0.1) * w * w, 0.5, 0.5),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "boxes"), [*((name, 1) for name in sorted(TRAPS)), ("abs", 20), ("pole", 20), ("cancelling", 20)]
+)
+def test_what_is_not_so_is_not_proved(name: str, boxes: int) -> None:
+    formula, centre, radius = TRAPS[name]
+    problem = landscape(formula)
+    try:
+        found = ao.prove_contraction(problem, [centre], radius, boxes=boxes)
+    except ao.InputError as error:
+        assert "kink" in str(error)  # noqa: PT017 - the only reason to refuse here
+        return
+    assert not found.proved
+
+
+@pytest.mark.parametrize("name", ["abs", "relu", "root of a square", "pole", "exponential of a logarithm"])
+def test_a_search_stops_before_the_trap(name: str) -> None:
+    formula, centre, _ = TRAPS[name]
+    found = ao.prove_contraction(landscape(formula), [centre])
+    assert found.proved
+    assert found.radius < centre
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda ops, w: 0.5 * w * w + w * w * (w == w),
+        lambda ops, w: 0.5 * w * w + w * w * (w != 3.0),
+        lambda ops, w: 0.5 * w * w - np.where(w > 0.0, w, -w),
+        lambda ops, w: 0.5 * w * w - np.abs(w),
+        lambda ops, w: 0.5 * w * w - abs(w),
+        lambda ops, w: 0.5 * w * w - np.floor(w),
+    ],
+)
+def test_formulas_that_compare_or_leave_the_namespace_are_refused(formula: Formula) -> None:
+    with pytest.raises(ao.InputError, match="cannot be differentiated"):
+        landscape(formula)
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1e-30, 1e30, 1e150])
+def test_units_do_not_matter(unit: float) -> None:
+    """The double well in weights of any unit: `|w - unit| < r unit` contracts for `3 (1 - r)^2 > 1`."""
+    problem = landscape(lambda ops, w: 0.25 * (w / unit) ** 4 - 0.5 * (w / unit) ** 2, mass=unit**-2)
+    edge = 1.0 - np.sqrt(1.0 / 3.0)
+    found = ao.prove_contraction(problem, [unit])
+    assert found.proved
+    assert 0.75 * edge < found.radius < edge
+    assert ao.prove_contraction(problem, [unit], 1.01 * edge).status == "refuted"
+
+
+@pytest.mark.parametrize("radius", [5e-324, 1e-310, 1e-30])
+def test_a_ball_of_no_size_still_sees_a_kink(radius: float) -> None:
+    problem = landscape(lambda ops, w: 0.5 * w * w - ops.abs(w - 0.5) - ops.abs(w - 0.3))
+    with pytest.raises(ao.InputError, match=r"not smooth|kink"):
+        ao.prove_contraction(problem, [0.5], radius)
+
+
+@pytest.mark.parametrize("radius", [1e200, 1e308])
+def test_a_ball_of_any_size_is_finite_or_undecided(radius: float) -> None:
+    assert ao.prove_contraction(landscape(lambda ops, w: 0.5 * w * w), [0.5], radius).proved
+    found = ao.prove_contraction(landscape(lambda ops, w: 0.5 * w * w - 1e-3 * ops.cos(w)), [0.5], radius, rate=0.9991)
+    assert not found.proved
+
+
+def test_integer_data_are_the_numbers_they_are() -> None:
+    problem = ao.Problem(ao.Dense(1, 1), np.array([[1], [2]]), np.array([1, 2]), ao.SquaredError(), weight_decay=0.1)
+    found = ao.prove_contraction(problem, np.array([1, 0]), 1)
+    exact = np.linalg.eigvalsh([[2.5, 1.5], [1.5, 1.0]])[0] + 0.1
+    assert found.proved
+    assert exact * (1.0 - 1e-9) <= found.rate <= exact
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "joint", "layerwise"])
+def test_negative_rates_are_bounds_too(metric: str) -> None:
+    """`E = -w^2/2`: the rate is -1, and nothing above it may be claimed."""
+    problem = landscape(lambda ops, w: -0.5 * w * w, mass=0.7)
+    found = ao.prove_contraction(problem, [0.3], 0.1, metric=metric, rate=-5.0)
+    assert found.proved
+    assert -1.0 / 0.7 * (1.0 + 1e-12) <= found.rate <= -1.0 / 0.7
