@@ -1,5 +1,8 @@
 """Riemannian optimization in modular systems: training as a constrained problem, gradient flow as minimum action."""
 
+from actionopt import startup as startup  # before what takes long to load
+
+# isort: split
 from actionopt.action.continuation import continue_action
 from actionopt.action.flow import flow
 from actionopt.action.lagrangian import Drift, Lagrangian

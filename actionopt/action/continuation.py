@@ -9,6 +9,7 @@ import numpy as np
 
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.minimize import minimize_action
+from actionopt.action.outcome import judged_or_interrupted
 from actionopt.action.trajectory import Trajectory
 from actionopt.action.verdict import CAUTIONS
 from actionopt.errors import InputError, SolverError
@@ -70,9 +71,10 @@ def continue_action(
     paths: list[Trajectory] = []
     for horizon, count in zip(horizons, counts, strict=True):
         start_from = paths[-1] if paths else guess
-        paths.append(
-            minimize_action(what, start, end, horizon=horizon, steps=count, guess=start_from, throw=False, **options)
+        found = minimize_action(
+            what, start, end, horizon=horizon, steps=count, guess=start_from, throw=False, **options
         )
+        paths.append(judged_or_interrupted(found))
         if paths[-1].status == "interrupted":
             break
     if throw and not paths[-1].success and paths[-1].status not in CAUTIONS:

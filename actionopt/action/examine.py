@@ -18,7 +18,9 @@ from actionopt.action.second_variation import LowestMode, lowest_mode
 from actionopt.action.solvers import ActionSolver
 from actionopt.action.task import ActionSolution, ActionTask, Limits
 from actionopt.action.verdict import judged
+from actionopt.interrupts import unless_interrupted, was_interrupted
 
+GIVEN_UP = "interrupted before the solver was done"
 BRIEF = 200  # iterations from a guess that was not asked for
 
 
@@ -53,8 +55,52 @@ def found_and_examined(
     tick: Callable[..., None],
 ) -> ActionSolution:
     """Solve from `points (K, n)`, and from other guesses where `looks.around`; examine the least of what converged."""
-    solution = solver.solve(action, points, limits, tick)
-    attractor = attractor_of(action, points) if looks.around and solution.status != "interrupted" else None
+    try:
+        solution = solver.solve(action, points, limits, tick)
+    except KeyboardInterrupt:  # before its first iteration, as while it is built
+        return _given_up(action, points)
+    if was_interrupted(solution):
+        return solution
+    try:
+        return _examined(_Heeding(solver), action, points, solution, looks, limits, tick)
+    except KeyboardInterrupt:
+        message = "interrupted; the path is stationary, and was not looked at further" if solution.success else GIVEN_UP
+        return replace(solution, status="interrupted", message=f"{message}. Continue from it with guess=")
+
+
+@dataclass(frozen=True)
+class _Heeding:
+    """A solver beside the first: what Ctrl-C leaves of its work is no path to compare with, but the search's end."""
+
+    solver: ActionSolver
+
+    @property
+    def name(self) -> str:
+        return self.solver.name
+
+    def solve(
+        self, action: DiscreteAction, points: np.ndarray, limits: Limits, tick: Callable[..., None]
+    ) -> ActionSolution:
+        return unless_interrupted(self.solver.solve(action, points, limits, tick))
+
+
+def _given_up(action: DiscreteAction, points: np.ndarray) -> ActionSolution:
+    """Keep the guess where that is all there is."""
+    stats = {"iterations": 0, "gradient_norm": action.at(points).gradient_norm, "build_time": 0.0, "solve_time": 0.0}
+    return ActionSolution(points, "interrupted", f"{GIVEN_UP}: this is its first guess", stats)
+
+
+def _examined(
+    solver: ActionSolver,
+    action: DiscreteAction,
+    points: np.ndarray,
+    solution: ActionSolution,
+    looks: Looks,
+    limits: Limits,
+    tick: Callable[..., None],
+) -> ActionSolution:
+    """Try what else `looks` asks for beside a solution, and judge the least of what converged."""
+    attractor = attractor_of(action, points) if looks.around else None
     if looks.around:
         solution = _least(solver, action, solution, _others(action, points, attractor, solution), limits, tick)
     if not solution.success:

@@ -20,6 +20,7 @@ from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import Scheme, make_grid, make_scheme
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, SolverError, unknown_name
+from actionopt.interrupts import uninterrupted
 from actionopt.metric.kinds import kind_of
 from actionopt.metric.tangent import Manifold, Placed, placed
 from actionopt.problem import Problem, takes_problem
@@ -124,13 +125,10 @@ def flow(
     points, failure = np.array(course.points), course.failure
     if len(points) == 1 and failure == INTERRUPTED:
         raise KeyboardInterrupt
-    reached = int(np.searchsorted(scheme.nodes, len(points) - 1, side="right")) - 1
-    if reached < len(grid) - 1:
-        scheme = make_scheme(scheme.name, clock[: reached + 1])
-        points = points[: scheme.nodes[-1] + 1]
+    scheme, points = scheme.up_to(points)
     trajectory = _evaluate(density, scheme, points, {**course.stats, "method": method})
     if rate is not None:
-        trajectory = replace(trajectory, times=grid[: reached + 1], flow_times=scheme.times)
+        trajectory = replace(trajectory, times=grid[: len(scheme.times)], flow_times=scheme.times)
     return _judge(trajectory, density, course, certify, throw)
 
 
@@ -167,7 +165,8 @@ def _check(method: str, metric: str, tol: Any) -> None:
 
 def _evaluate(density: GradientFlowDensity, scheme: Scheme, points: np.ndarray, stats: dict[str, Any]) -> Trajectory:
     problem = density.problem
-    return Trajectory.from_points(density, scheme, points, energy=problem.energy, stats=stats, name=problem.name)
+    with uninterrupted():
+        return Trajectory.from_points(density, scheme, points, energy=problem.energy, stats=stats, name=problem.name)
 
 
 def _judge(

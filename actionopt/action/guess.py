@@ -19,6 +19,20 @@ GUESSES = ("flow", "line")
 ARCS = 2  # directions in which a guess is bent
 
 
+class GuessInterrupted(KeyboardInterrupt):
+    """Ctrl-C while the flow was followed that is the first guess.
+
+    Attributes
+    ----------
+    points : array (k, n)
+        What was reached of it, at the first of the scheme's points.
+    """
+
+    def __init__(self, points: np.ndarray) -> None:
+        super().__init__()
+        self.points = points
+
+
 def first_guess(task: ActionTask, guess: Any = None) -> np.ndarray:
     """Return points `(K, n)` that meet the fixed start and end.
 
@@ -70,7 +84,7 @@ def _named(task: ActionTask, guess: str | None) -> np.ndarray:
         if marched.failure is None:
             return marched.points
         if marched.failure == INTERRUPTED:
-            raise KeyboardInterrupt
+            raise GuessInterrupted(marched.points)
         if guess == "flow":
             raise InputError(f"the flow cannot serve as guess: {marched.failure}. Take more steps or another guess")
     return _line(task)

@@ -12,7 +12,7 @@ from actionopt.action.certificate.certificate import certify_flow
 from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.examine import Looks, found_and_examined
-from actionopt.action.guess import first_guess
+from actionopt.action.guess import GuessInterrupted, first_guess
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.newton.solve import make_density
 from actionopt.action.outcome import judged_minimiser
@@ -20,7 +20,7 @@ from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.solvers import make_solver
 from actionopt.action.system import System
-from actionopt.action.task import Limits, make_task
+from actionopt.action.task import ActionTask, Limits, make_task
 from actionopt.action.trajectory import Trajectory
 from actionopt.action.verdict import CAUTIONS
 from actionopt.errors import SolverError
@@ -141,7 +141,13 @@ def minimize_action(
         end_constraint=end_constraint,
     )
     chosen = make_solver(task, solver, formulation, options)
-    points = first_guess(task, guess)
+    try:
+        points = first_guess(task, guess)
+    except GuessInterrupted as interrupt:
+        reached = _guess_so_far(task, interrupt.points, began)
+        if throw:
+            raise SolverError(reached.message, reached) from None
+        return reached
     action = DiscreteAction(make_density(task, small=True), task)
     guessed = time.perf_counter() - began
     with progress_bar(None, f"action ({chosen.name})", progress) as tick:
@@ -169,6 +175,28 @@ def minimize_action(
     if throw and not solution.success and solution.status not in CAUTIONS:
         raise SolverError(trajectory.message, trajectory)
     return trajectory
+
+
+def _guess_so_far(task: ActionTask, points: np.ndarray, began: float) -> Trajectory:
+    """Return what Ctrl-C left of the flow that was to be the first guess, at the nodes it reached."""
+    scheme, points = task.scheme.up_to(points)
+    if len(points) == 1:
+        raise KeyboardInterrupt
+    message = (
+        f"interrupted in its first guess, the flow, at t = {scheme.times[-1]:.4g}; this is the flow so far. Continue "
+        "from its last weights"
+    )
+    return Trajectory.from_points(
+        make_density(task),
+        scheme,
+        points,
+        energy=_energy(task.what),
+        success=False,
+        status="interrupted",
+        message=message,
+        stats={"iterations": 0, "guess_time": time.perf_counter() - began},
+        name=task.what.name,
+    )
 
 
 def _energy(what: System) -> Callable[[np.ndarray], Any] | None:

@@ -22,6 +22,7 @@ L_STABLE = ("radau5", "radau3", "Radau", "BDF", "LSODA")
 
 
 CERTIFIED = ("distance", "step_certificates")
+UNCERTIFIED: dict[str, Any] = dict.fromkeys(CERTIFIED)
 JUDGED = (*CERTIFIED, "success", "status", "message")
 
 
@@ -66,6 +67,16 @@ def judged_minimiser(least: Found, certify: Certify) -> Found:
         return _certified(found) | _verdict("underresolved", f"{said}{_worst(least, found)}. {_finer('radau5')}")
 
     return least.deferred(judge, JUDGED)
+
+
+def judged_or_interrupted(found: Found) -> Found:
+    """Ask for status and message; Ctrl-C, which ends a certificate, keeps the trajectory without one."""
+    try:
+        _ = found.status
+    except KeyboardInterrupt:
+        said = _verdict(INTERRUPTED, "interrupted before it was certified: its distance to the true flow is unknown")
+        return replace(found, **UNCERTIFIED, **said)
+    return replace(found, **UNCERTIFIED) if found.status == INTERRUPTED else found
 
 
 def distance_said(certificate: FlowCertificate) -> str:

@@ -57,6 +57,14 @@ class Scheme:
         """Sample a trajectory given at `times` at this scheme's points, linearly: `(K, n)`."""
         return np.stack([np.interp(self.points, times, column) for column in weights.T], axis=-1)
 
+    def up_to(self, points: np.ndarray) -> tuple[Scheme, np.ndarray]:
+        """Return the scheme on the intervals that `points (k, n)`, the first of a path, fill, and these points."""
+        reached = int(np.searchsorted(self.nodes, len(points) - 1, side="right")) - 1
+        if reached == len(self.times) - 1:
+            return self, points
+        shorter = make_scheme(self.name, self.times[: reached + 1])
+        return shorter, points[: shorter.nodes[-1] + 1]
+
 
 def midpoint(times: np.ndarray) -> Scheme:
     """Linear pieces, one stage in the middle of each: order 2; the flow's minimiser is the implicit midpoint rule."""

@@ -19,7 +19,8 @@ FORMULATIONS = ("condensed", "lifted")
 class ActionSolver(Protocol):
     """Minimises a discrete action from a guess."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def solve(
         self, action: DiscreteAction, points: np.ndarray, limits: Limits, tick: Callable[..., None]

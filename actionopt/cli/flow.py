@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from actionopt.action.flow import flow
+from actionopt.action.outcome import judged_or_interrupted
 from actionopt.action.trajectory import Trajectory
 from actionopt.cli.common import load_modular, problem_command
 from actionopt.cli.points import check_out, deliver, starting_point
@@ -48,7 +49,7 @@ def command(
     """
     check_out(out)
     problem = load_modular(path, settings)
-    trajectory = flow(
+    followed = flow(
         problem,
         starting_point(path, problem, start, seed),
         horizon=horizon,
@@ -58,6 +59,7 @@ def command(
         progress=sys.stderr.isatty() if progress is None else progress,
         throw=False,
     )
+    trajectory = judged_or_interrupted(followed)
     return deliver(trajectory, path, out, as_json, _table(trajectory), "its last weights are a start to continue from")
 
 

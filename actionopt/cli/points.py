@@ -13,6 +13,7 @@ from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.trajectory import Trajectory
 from actionopt.cli.common import emit
 from actionopt.errors import InputError, unknown_name
+from actionopt.interrupts import uninterrupted, was_interrupted
 from actionopt.loading import named_points
 from actionopt.problem import Problem
 
@@ -81,10 +82,11 @@ def deliver(trajectory: Trajectory, path: Path, out: Path | None, as_json: bool,
     int
         The exit status.
     """
-    interrupted = trajectory.status == "interrupted"
+    interrupted = was_interrupted(trajectory)
     where = out or (Path(f"{path.stem}-interrupted.npz") if interrupted else None)
     if where is not None:
-        trajectory.save(where)
+        with uninterrupted():
+            trajectory.save(where)
     if interrupted:
         note = f"actionopt: interrupted; the last trajectory is in {where}: {advice.format(where)}"
         click.echo(note, err=True)

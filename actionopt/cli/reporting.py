@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -12,8 +13,9 @@ from typing import Any
 
 import click
 
-from actionopt.action.interrupts import was_interrupted
+from actionopt import startup
 from actionopt.errors import InputError, SolverError
+from actionopt.interrupts import SIGNALS, given_up, was_interrupted
 
 
 class Reporting(click.Command):
@@ -25,11 +27,16 @@ class Reporting(click.Command):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run and exit with the status, or return it where `standalone_mode` is off."""
-        with _terminated_as_interrupted():
-            status = self._status(args, *rest, **extra)
-        if standalone_mode:
-            sys.exit(status)
-        return status
+        try:
+            with _terminated_as_interrupted():
+                status = self._status(args, *rest, **extra)
+        except KeyboardInterrupt:  # between the two
+            status = _complain("interrupted", 130)
+        if not standalone_mode:
+            return status
+        if startup.is_command_line():
+            _settle(status)
+        sys.exit(status)
 
     def _status(self, args: Sequence[str] | None, *rest: Any, **extra: Any) -> int:
         run: Any = super().main
@@ -53,15 +60,31 @@ class Reporting(click.Command):
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """Take SIGTERM, which schedulers send, as Ctrl-C: what was reached is kept."""
+    """Take SIGTERM, which schedulers send, as Ctrl-C: what was reached is kept. Ctrl-C that is ignored stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    earlier = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in earlier.items():
+        if number == signal.SIGTERM or handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, earlier)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _settle(status: int) -> None:
+    """Let Ctrl-C change nothing any more as the interpreter ends, nor a build that was given up hold it up."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if given_up():
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+        os._exit(status)
 
 
 def _discard_output() -> None:

@@ -12,6 +12,7 @@ from actionopt.cli.common import emit, load_modular, problem_command
 from actionopt.cli.points import check_out
 from actionopt.constrained.train import train
 from actionopt.files import replacing
+from actionopt.interrupts import uninterrupted, was_interrupted
 
 ARRAYS = ("multipliers", "states", "constraint_multipliers")
 
@@ -44,7 +45,8 @@ def command(
 ) -> int:
     """Train with an NLP solver, to a point where the optimality conditions hold.
 
-    Exit status 1: the solver stopped early; the last iterate is shown and saved.
+    Exit status 1: the solver stopped early; the last iterate is shown and saved. Ctrl-C keeps it, too, in --out or
+    beside you as NAME-interrupted.npy.
     """
     check_out(out, ".npy")
     problem = load_modular(path, settings)
@@ -60,11 +62,15 @@ def command(
         second_order=second_order,
         throw=False,
     )
-    if out is not None:
-        with replacing(out) as temporary:
+    interrupted = was_interrupted(solution)
+    where = out or (Path(f"{path.stem}-interrupted.npy") if interrupted else None)
+    if where is not None:
+        with uninterrupted(), replacing(where) as temporary:
             np.save(temporary, solution.weights)
+    if interrupted:
+        click.echo(f"actionopt: interrupted; the last weights are in {where}", err=True)
     record = {name: value for name, value in vars(solution).items() if arrays or name not in ARRAYS}
     headline = f"{problem.name}: {problem.size} weights, {problem.samples} samples, energy {problem.energy(start):.4g}"
     table = f"{headline} at the start\n\n{solution.table()}\n\n{solution.message}"
     emit(as_json, {"name": problem.name, **record}, table)
-    return 0 if solution.success else 1
+    return 130 if interrupted else 0 if solution.success else 1

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import casadi as ca
 
 from actionopt.errors import InputError
+from actionopt.interrupts import Interrupt
 from actionopt.nlp.derivatives import HUGE, Program
 
-CALLS_BACK = ("sqpmethod", "feasiblesqpmethod")  # after each iteration, ready to be stopped
+CALLS_BACK = ("sqpmethod", "feasiblesqpmethod")  # these have no option for time, either
 OWN_OPTION: dict[str, str] = {"ipopt": "max_wall_time", "uno": "time_limit"}
+WATCHED = ("ipopt", *CALLS_BACK)  # after each iteration, ready to be stopped
+STOPPABLE = ("fatrop", *WATCHED)  # whenever somebody wants
 LIMITED = ("fatrop", *CALLS_BACK, *OWN_OPTION)
 
 
@@ -22,25 +25,29 @@ class Deadline:
     Parameters
     ----------
     seconds : float or None
-    stop : callable, optional
-        Asked whether somebody wants it to stop earlier.
+    interrupt : Interrupt, optional
+        Whether somebody wants it to stop earlier.
 
     Attributes
     ----------
     passed : bool
         Whether the time is over.
+    seen : dict
+        The last point that a plugin showed before it was to stop: `x` and, after an iteration, `lam_x` and `lam_g`.
     """
 
-    def __init__(self, seconds: float | None, stop: Callable[[], bool] | None = None) -> None:
-        self.seconds, self.stop = seconds, stop
+    def __init__(self, seconds: float | None, interrupt: Interrupt | None = None) -> None:
+        self.seconds, self.interrupt = seconds, interrupt
         self.end = float("inf")
+        self.seen: dict[str, Any] = {}
 
     @property
     def over(self) -> bool:
         """Whether to stop, for either reason."""
-        return self.passed or (self.stop is not None and self.stop())
+        return self.passed or (self.interrupt is not None and self.interrupt.raised)
 
     def start(self) -> None:
+        self.seen = {}
         self.end = float("inf") if self.seconds is None else time.perf_counter() + self.seconds
 
     @property
@@ -58,12 +65,15 @@ def deadline_options(
     InputError
         If there is a limit and the plugin has no way to keep it.
     """
-    if deadline.seconds is None and deadline.stop is None:
+    if deadline.seconds is None and deadline.interrupt is None:
         return {}
+    chosen: dict[str, Any] = {}
     if solver in OWN_OPTION and deadline.seconds is not None:
-        return {solver: {OWN_OPTION[solver]: float(deadline.seconds)}}
-    if solver in CALLS_BACK:
-        return {"iteration_callback": _AfterIteration(program.x.numel(), program.g.numel(), deadline)}
+        chosen[solver] = {OWN_OPTION[solver]: float(deadline.seconds)}
+    if solver in CALLS_BACK or (solver in WATCHED and deadline.interrupt is not None):
+        chosen["iteration_callback"] = _AfterIteration(program.x.numel(), program.g.numel(), deadline)
+    if chosen:
+        return chosen
     if solver == "fatrop":
         cache["nlp_f"] = _Objective(cache["nlp_f"], deadline)
         return {}
@@ -92,6 +102,7 @@ class _AfterIteration(ca.Callback):
         return ca.Sparsity.dense(self.sizes[i])
 
     def eval(self, arg: Sequence[ca.DM]) -> list[int]:
+        self.deadline.seen = dict(zip(ca.nlpsol_out(), arg, strict=True))
         return [int(self.deadline.over)]
 
 
@@ -122,4 +133,7 @@ class _Objective(ca.Callback):
         return self.function.sparsity_out(i)
 
     def eval(self, arg: Sequence[ca.DM]) -> list[Any]:
-        return [HUGE] if self.deadline.over else [self.function(*arg)]
+        if self.deadline.over:
+            return [HUGE]
+        self.deadline.seen = {"x": arg[0]}
+        return [self.function(*arg)]

@@ -13,8 +13,9 @@ the tolerance, whatever the solver says of itself.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,8 @@ import casadi as ca
 import numpy as np
 
 from actionopt.errors import InputError
-from actionopt.nlp.deadline import Deadline, deadline_options
+from actionopt.interrupts import Interrupt, interruptible
+from actionopt.nlp.deadline import STOPPABLE, Deadline, deadline_options
 from actionopt.nlp.derivatives import Derivatives, Program
 from actionopt.nlp.plugins import (
     asks_for_output,
@@ -117,8 +119,8 @@ class NlpSolver:
     max_iterations : int
     time_limit : float, optional
         Seconds after which a solve ends with the status "time limit".
-    stop : callable, optional
-        Asked now and then whether to stop, by fatrop and the SQP methods.
+    interrupt : Interrupt, optional
+        Where somebody beside the plugin looks whether Ctrl-C came; without, ipopt, fatrop and the SQP methods do.
     options : mapping, optional
         CasADi's options for the plugin, merged over the defaults; the solver's own go below its name, as in
         `{"ipopt": {"linear_solver": "mumps"}}`.
@@ -146,7 +148,7 @@ class NlpSolver:
         tol: float = 1e-8,
         max_iterations: int = 1000,
         time_limit: float | None = None,
-        stop: Callable[[], bool] | None = None,
+        interrupt: Interrupt | None = None,
         options: Mapping[str, Any] | None = None,
         equality: Any = True,
         stages: Stages | None = None,
@@ -158,7 +160,10 @@ class NlpSolver:
         g = type(x)(0, 1) if g is None else g
         p = type(x)(0, 1) if p is None else p
         program = Program(x, p, type(x).sym("sigma"), f, g, derivatives)
-        cache, self.deadline = program.cache(solver), Deadline(time_limit, stop)
+        self.interrupt = Interrupt() if interrupt is None else interrupt
+        self._heeded = interrupt is not None or solver in STOPPABLE
+        asked = solver in STOPPABLE and "iteration_callback" not in (options or {})
+        cache, self.deadline = program.cache(solver), Deadline(time_limit, self.interrupt if asked else None)
         chosen = merged(default_options(solver, tol, max_iterations), options)
         if solver == "fatrop":
             if stages is None:
@@ -171,10 +176,30 @@ class NlpSolver:
         self.quiet = not asks_for_output(options or {})
         self.scale = 1.0  # of the solve that runs: what a plugin reports of the objective is divided by it
         self._kept = chosen  # Python's callbacks, which CasADi does not keep
-        with explained(solver), silenced(self.quiet):
-            self.function = ca.nlpsol("nlp", solver, program.as_casadi(), chosen)
+        self.function = interruptible(lambda: self._build(program, chosen))
         self._residual, self._scale = program.residual(), StartScale(program)
         self.build_time = time.perf_counter() - began
+
+    def _build(self, program: Program, options: dict[str, Any]) -> ca.Function:
+        with explained(self.name), silenced(self.quiet):
+            return ca.nlpsol("nlp", self.name, program.as_casadi(), options)
+
+    def _run(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Call the plugin: what it returns and says of itself; the last point it showed where Ctrl-C gave it up."""
+
+        def call() -> Any:
+            with explained(self.name), silenced(self.quiet):
+                return self.function(**given)
+
+        try:
+            with self._interrupts():
+                return interruptible(call, self.interrupt), self.function.stats()
+        except KeyboardInterrupt:
+            if not self.deadline.seen:
+                raise
+            self.interrupt.raised = True
+            unknown = {"lam_x": np.zeros(self.function.size1_in("x0")), "lam_g": given["lam_g0"]}
+            return {**unknown, **self.deadline.seen}, {}
 
     def solve(
         self,
@@ -223,12 +248,16 @@ class NlpSolver:
         self.deadline.start()
         self.scale = scale
         given = {"x0": x0, "p": np.append(p, 1.0 / scale), "lam_g0": lam_g0 / scale, "lam_x0": lam_x0 / scale}
-        with explained(self.name), silenced(self.quiet):
-            out = self.function(**given, **bounds.for_solver(self.name))
+        given |= bounds.for_solver(self.name)
+        out, ended = self._run(given)
         solve_time = time.perf_counter() - began
-        x, lam_x, lam_g = (out[key].full().reshape(-1) for key in ("x", "lam_x", "lam_g"))
-        ended = self.function.stats()
+        x, lam_x, lam_g = (np.asarray(out[key], dtype=float).reshape(-1) for key in ("x", "lam_x", "lam_g"))
         return self._finished(x, lam_x * scale, lam_g * scale, start, scale, p, bounds, sizes, ended, solve_time)
+
+    def _interrupts(self) -> contextlib.AbstractContextManager[None]:
+        """Take Ctrl-C as the wish to stop where somebody heeds it, and as the end of the wait elsewhere."""
+        self.interrupt.reset()
+        return self.interrupt.catching() if self._heeded else contextlib.nullcontext()
 
     def _at(self, x: np.ndarray, p: np.ndarray, lam_g: np.ndarray) -> _Point:
         return _Point(x, *(out.full().reshape(-1) for out in self._residual(x, p, lam_g)))
@@ -265,6 +294,7 @@ class NlpSolver:
             words=f"{ended.get('return_status', '')} {ended.get('unified_return_status', '')}",
             out_of_iterations=count >= self.max_iterations,
             out_of_time=self.deadline.passed,
+            interrupted=self.interrupt.raised,
         )
         status = judge(residuals, course, self.tol)
         after = f" after {count} iterations" if count >= 0 else ""

@@ -138,7 +138,7 @@ class Course:
         Whether the start kept the constraints, without which its objective says nothing.
     words : str
         The solver's own status.
-    out_of_iterations, out_of_time : bool
+    out_of_iterations, out_of_time, interrupted : bool
     """
 
     start: float
@@ -147,6 +147,7 @@ class Course:
     words: str
     out_of_iterations: bool = False
     out_of_time: bool = False
+    interrupted: bool = False
 
     @property
     def fallen(self) -> bool:
@@ -163,6 +164,8 @@ def judge(residuals: Residuals, course: Course, tol: float) -> str:
         return "not finite"
     if residuals.worst <= tol:
         return "ascended" if course.feasible_start and _above(course, tol) else "converged"
+    if course.interrupted:
+        return "interrupted"
     if "user_requested" in words or "nonipopt_exception" in words:  # the latter is Ctrl-C inside ipopt
         return "time limit" if course.out_of_time else "interrupted"
     if "infeasible" in words or "no_feasible" in words:

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from actionopt.action.interrupts import unless_interrupted
 from actionopt.errors import InputError, SolverError
 from actionopt.fingerprint import fingerprint, libraries
+from actionopt.interrupts import unless_interrupted
 from actionopt.loading import load_problem, named_points
 from actionopt.report.progress import stage_bar
 from actionopt.report.stages import STAGES, Context, Options, Outcome, Stage, check_options

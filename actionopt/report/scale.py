@@ -6,9 +6,9 @@ import numpy as np
 
 from actionopt.action.explicit import flow_velocity
 from actionopt.action.flow import flow
-from actionopt.action.interrupts import unless_interrupted
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, SolverError
+from actionopt.interrupts import unless_interrupted
 from actionopt.problem import Problem
 
 REST = 1e-6  # share of the energy that the weights could change by moving as far as they are large, at rest

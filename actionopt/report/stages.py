@@ -12,7 +12,6 @@ import numpy as np
 
 from actionopt.action.continuation import continue_action
 from actionopt.action.flow import COLLOCATION, flow
-from actionopt.action.interrupts import unless_interrupted
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.task import make_task
@@ -20,6 +19,7 @@ from actionopt.action.trajectory import Trajectory
 from actionopt.contraction.rate import rates_along
 from actionopt.errors import InputError
 from actionopt.files import replacing
+from actionopt.interrupts import unless_interrupted
 from actionopt.nlp import check_solver
 from actionopt.problem import Problem
 from actionopt.report.proof import PROOF, find_proof

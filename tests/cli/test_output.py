@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import actionopt as ao
@@ -70,3 +71,56 @@ def test_terminated_is_interrupted(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert f"interrupted; the last trajectory is in {out}" in said
     assert ao.Trajectory.load(out).status == "interrupted"
+
+
+def pressed(command: list[str], folder: Path, number: signal.Signals, mark: bytes) -> tuple[int, str]:
+    """Send a signal once standard error holds a mark; the status, and what follows it there.
+
+    A shell that runs tests in the background has Ctrl-C ignored: the program gets it as from a terminal.
+    """
+    code = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    words = [sys.executable, "-c", code, *command]
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        seen = b""
+        while mark not in seen:
+            assert process.poll() is None, seen
+            seen += os.read(process.stderr.fileno(), 4096)
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[1]
+    return process.returncode, (seen.rpartition(mark)[2] + said).decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("mark", [b" actionopt.startup\n", b" casadi\n", b" actionopt.problem\n"])
+def test_no_traceback_while_libraries_load(tmp_path: Path, mark: bytes, number: signal.Signals) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "actionopt", *FLOW]
+    status, said = pressed(command, tmp_path, number, mark)
+    assert status == 130
+    assert "Traceback" not in said
+    assert said.endswith("actionopt: interrupted\n")
+
+
+SLOW = """
+import numpy as np
+import actionopt as ao
+
+def build():
+    print("built", flush=True, file=__import__("sys").stderr)
+    rng = np.random.default_rng(0)
+    layers = [ao.Dense(8, 24, "tanh"), ao.Dense(24, 24, "tanh"), ao.Dense(24, 3)]
+    return ao.Problem(layers, rng.standard_normal((200, 8)), rng.standard_normal((200, 3)), ao.SquaredError())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_training_is_saved_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
+    """Newton's method of minutes, interrupted while it works or before."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = [sys.executable, "-m", "actionopt", "train", "slow.py", "--solver", "newton", "--tol", "1e-300"]
+    status, said = pressed([*command, "--max-iterations", "1000000"], tmp_path, number, b"built\n")
+    assert status == 130
+    if "slow-interrupted.npy" in said:
+        assert np.load(tmp_path / "slow-interrupted.npy").shape == (891,)
+    assert said.splitlines()[-1].startswith("actionopt: interrupted")
+    assert "Traceback" not in said

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,3 +88,20 @@ def test_lagrangians_have_nothing_to_train(run: Run) -> None:
     status, out, err = run("train", XOR.parent / "lqr.py")
     assert (status, out) == (2, "")
     assert "needs a Problem" in err
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_ctrl_c_left_is_kept(run: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: bool) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        return dataclasses.replace(solve(*arguments, **options), success=False, status="interrupted")
+
+    from actionopt.cli import train as module
+
+    solve = module.train
+    monkeypatch.setattr(module, "train", interrupted)
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "mine.npy" if named else Path("xor-interrupted.npy")
+    outcome = run("train", XOR, "--json", *(["--out", out] if named else []))
+    assert outcome.status == 130
+    assert outcome.err == f"actionopt: interrupted; the last weights are in {out}\n"
+    np.testing.assert_array_equal(np.load(out), outcome.record["weights"])

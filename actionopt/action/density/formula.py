@@ -16,9 +16,9 @@ import numpy as np
 
 from actionopt.action.density.density import Density, Expansion
 from actionopt.action.density.stage_formula import stage_value
-from actionopt.action.interrupts import uninterrupted
 from actionopt.action.lagrangian import Drift, Lagrangian
 from actionopt.errors import InputError
+from actionopt.interrupts import uninterrupted
 from actionopt.ops.columns import COLUMNS
 from actionopt.problem import Problem
 from actionopt.symbolic import loss_function, module_function

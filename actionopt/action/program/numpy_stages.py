@@ -16,7 +16,7 @@ import numpy as np
 from actionopt.action.density.density import Blocks, Expansion
 from actionopt.action.density.gradient_flow import GradientFlowDensity, GradientFlowExpansion
 from actionopt.action.program.stages import StageFunctions
-from actionopt.action.program.watch import Interrupt
+from actionopt.interrupts import Interrupt
 
 STACKED = 4  # how many times the numbers of a block a Hessian product takes at once, as directions: flat from 2 to 8
 

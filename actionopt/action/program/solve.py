@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,8 +21,9 @@ from actionopt.action.program.stages import symbolic_stages
 from actionopt.action.program.system import stage_functions
 from actionopt.action.program.transcription import Layout, transcribe
 from actionopt.action.program.violation import Violation, violation
-from actionopt.action.program.watch import WATCHABLE, Interrupt, Watch
+from actionopt.action.program.watch import WATCHABLE, Watch
 from actionopt.action.task import ActionSolution, ActionTask, Limits, relative
+from actionopt.interrupts import Interrupt
 from actionopt.nlp import Derivatives, NlpSolution, NlpSolver
 from actionopt.nlp.derivatives import takes_gradient
 from actionopt.problem import Problem
@@ -195,7 +195,7 @@ class _Program:
             solver=name,
             options={**own, **(solver.options or {})},  # the user's come last
             derivatives=Derivatives(*(program[key] for key in keys)),
-            stop=(lambda: self.interrupt.raised) if name == "fatrop" else None,
+            interrupt=self.interrupt if self.watch or self.functions.keeps else None,  # somebody looks at it
             stages=layout.stages,
             equality=self.bounds["lbg"] == self.bounds["ubg"],
             tol=limits.tol,
@@ -205,9 +205,7 @@ class _Program:
     def solve(self, points: np.ndarray) -> NlpSolution:
         """Solve from `points (K, n)`."""
         start = self.layout.variables(points, self._extra_values(points))
-        # where nobody would look, CasADi itself raises Ctrl-C
-        with self.interrupt.catching() if self.watch or self.functions.keeps else contextlib.nullcontext():
-            return self.nlp.solve(start, **self.bounds, scale=1.0)  # the program is scaled already
+        return self.nlp.solve(start, **self.bounds, scale=1.0)  # the program is scaled already
 
     def _extra_values(self, points: np.ndarray) -> np.ndarray:
         """Values `(M, e)` of what the stages know beside positions and velocities."""

@@ -16,9 +16,9 @@ from actionopt.action.program.conditions import Conditions
 from actionopt.action.program.flow_stage import FlowStage
 from actionopt.action.program.numpy_stages import density_stages
 from actionopt.action.program.stages import StageFunctions, symbolic_stages
-from actionopt.action.program.watch import Interrupt
 from actionopt.action.task import ActionTask
 from actionopt.errors import InputError
+from actionopt.interrupts import Interrupt
 
 HESSIAN_LIMIT = 100_000_000  # numbers in all stages' dense Hessians, of which solvers keep several copies
 

@@ -2,46 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import casadi as ca
 
+from actionopt.interrupts import Interrupt
+
 WATCHABLE = ("ipopt", "sqpmethod", "feasiblesqpmethod")  # plugins that call back after each iteration
-
-
-class Interrupt:
-    """Whether somebody pressed Ctrl-C: whoever evaluates or watches on a solver's behalf looks here.
-
-    Attributes
-    ----------
-    raised : bool
-    """
-
-    def __init__(self) -> None:
-        self.raised = False
-
-    @contextmanager
-    def catching(self) -> Iterator[None]:
-        """Take Ctrl-C as the wish to stop soon; a second one is raised as usual."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(number: int, frame: FrameType | None) -> Any:
-            if self.raised:
-                raise KeyboardInterrupt
-            self.raised = True
-
-        before = signal.signal(signal.SIGINT, note)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
 
 class Watch(ca.Callback):
