@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # NumPy and SciPy each bring an OpenBLAS; two thread pools on few cores slow small products down several times
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-oldest test-newest lint types format clean
+.PHONY: demo test test-oldest test-newest lint types docs gallery format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.with-problems
@@ -30,6 +30,14 @@ lint: $(VENV)/.with-dev
 
 types: $(VENV)/.with-dev
 	$(BIN)/mypy
+
+# out/site/index.html, strict, nothing from the network; its search needs a server: python -m http.server -d out/site
+docs: $(VENV)/.with-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+# the figures of the gallery again, from the scripts of plots/
+gallery: $(VENV)/.with-problems
+	$(BIN)/python docs/gallery.py
 
 format: $(VENV)/.with-dev
 	$(BIN)/ruff check --fix .

@@ -10,6 +10,8 @@ import pytest
 
 import actionopt as ao
 
+# links, so that a wheel has them; tests import them from the root
+collect_ignore_glob = ["actionopt/problems/*", "actionopt/plots/*"]
 collect_ignore = [] if find_spec("torch") else ["actionopt/interop/torch"]
 
 

@@ -4,6 +4,8 @@ from actionopt import startup as startup  # before what takes long to load
 
 # isort: split
 from actionopt.action.continuation import continue_action
+from actionopt.action.draw_landscape import plot_landscape
+from actionopt.action.draw_phase import plot_phase
 from actionopt.action.flow import flow
 from actionopt.action.lagrangian import Drift, Lagrangian
 from actionopt.action.minimize import minimize_action
@@ -20,6 +22,7 @@ from actionopt.constrained import (
     Stiefel,
     check_adjoints,
     control,
+    plot_adjoints,
     proximal_step,
     train,
 )
@@ -156,6 +159,9 @@ __all__ = [
     "paper_stability_order",
     "parallel_rate",
     "path_through",
+    "plot_adjoints",
+    "plot_landscape",
+    "plot_phase",
     "prove_basin",
     "prove_contraction",
     "prove_fit",

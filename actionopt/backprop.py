@@ -40,6 +40,12 @@ class Adjoints:
     gradient : array (..., n)
         `dE/dw_group = sum over its uses of sum_b B_k^T lam_k + weight_decay w_group`.
     network : Network
+
+    Examples
+    --------
+    >>> found = ao.adjoints(problem, w)
+    >>> [lam.shape for lam in found.adjoints]
+    [(4, 4), (4, 1)]
     """
 
     states: list[np.ndarray]
@@ -85,6 +91,12 @@ def adjoints(problem: Trained, w: Any) -> Adjoints:
     ------
     InputError
         If the weights have the wrong length or are not finite.
+
+    Examples
+    --------
+    >>> found = ao.adjoints(problem, w)
+    >>> bool(np.allclose(found.gradient, problem.gradient(w)))
+    True
     """
     if not hasattr(problem, "network"):
         raise InputError(f"adjoints takes a Problem, got {type(problem).__name__}")

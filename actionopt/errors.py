@@ -8,7 +8,16 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """The caller's input cannot be used; the message says what was expected, what came, and the way out."""
+    """The caller's input cannot be used; the message says what was expected, what came, and the way out.
+
+    Examples
+    --------
+    >>> try:
+    ...     ao.Dense(2, 3, "tanhh")
+    ... except ao.InputError as error:
+    ...     print("tanh" in str(error))
+    True
+    """
 
 
 class SolverError(RuntimeError):
@@ -18,6 +27,14 @@ class SolverError(RuntimeError):
     ----------
     result : object
         The best result so far, with its status and message; `throw=False` returns it instead of raising.
+
+    Examples
+    --------
+    >>> try:
+    ...     ao.train(problem, w, solver="newton", max_iterations=1)
+    ... except ao.SolverError as error:
+    ...     print(error.result.status)
+    iteration limit
     """
 
     def __init__(self, message: str, result: Any = None) -> None:
@@ -29,6 +46,22 @@ def check_name(owner: str, name: object) -> None:
     """Raise InputError unless a name is a string or None."""
     if name is not None and not isinstance(name, str):
         raise InputError(f"{owner}: name must be a string, got {name!r} of type {type(name).__name__}")
+
+
+def check_labels(labels: object, size: int) -> tuple[str, ...] | None:
+    """Return names of coordinates as a tuple, None where there are none.
+
+    Raises
+    ------
+    InputError
+        Unless they are one string a coordinate.
+    """
+    if labels is None:
+        return None
+    names = tuple(labels) if isinstance(labels, (list, tuple)) else ()
+    if len(names) != size or not all(isinstance(name, str) for name in names):
+        raise InputError(f"labels must be {size} names, one a coordinate, got {labels!r}")
+    return names
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:

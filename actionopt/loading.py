@@ -21,6 +21,8 @@ from actionopt.errors import InputError, unknown_name
 from actionopt.origin import remember
 
 _PREFIX = "actionopt_problem_"
+# where the problem files lie that come along: inside the package, and where links are none beside it
+SHIPPED = (Path(__file__).parent / "problems", Path(__file__).parents[1] / "problems")
 
 
 def load_problem(path: str | Path, **options: Any) -> Any:
@@ -29,7 +31,7 @@ def load_problem(path: str | Path, **options: Any) -> Any:
     Parameters
     ----------
     path : str or Path
-        A Python file with `build(**options)`.
+        A Python file with `build(**options)`, or the name of one that comes along (`locate`).
     **options
         Handed to `build`.
 
@@ -42,9 +44,15 @@ def load_problem(path: str | Path, **options: Any) -> Any:
     ------
     InputError
         If the file is missing, has no build, does not know an option, or raises (the message shows its line).
+
+    Examples
+    --------
+    >>> ao.load_problem("xor", width=3)                  # also the path of a file of one's own
+    Problem(...)
     """
-    path = Path(path)
-    build = getattr(load_file(path), "build", None)
+    path = locate(path)
+    file = load_file(path)
+    build = getattr(file, "build", None)
     if not callable(build):
         raise InputError(f"{path}: expected a function build(**options) that returns a Problem or a Lagrangian")
     _check_options(path, build, options)
@@ -56,8 +64,34 @@ def load_problem(path: str | Path, **options: Any) -> Any:
     if not (hasattr(problem, "size") and hasattr(problem, "energy")):  # arrays have a size as well
         raise InputError(f"{path}: build() must return a Problem or a Lagrangian, got {type(problem).__name__}")
     if hasattr(problem, "__dict__"):
+        _name_coordinates(problem, path, getattr(file, "LABELS", None))
         remember(problem, _rebuild, os.path.abspath(path), options)
     return problem
+
+
+def _name_coordinates(problem: Any, path: Path, labels: Any) -> None:
+    """Give a system the names of its coordinates, LABELS of its file, where they are of its size and it has none."""
+    if labels is None or getattr(problem, "coordinates", None) is not None:
+        return
+    if not isinstance(labels, (list, tuple)) or not all(isinstance(name, str) for name in labels):
+        raise InputError(f"{path}: LABELS must be names, one a coordinate, got {labels!r}")
+    if len(labels) == problem.size:
+        vars(problem)["coordinates"] = tuple(labels)
+
+
+def locate(path: str | Path) -> Path:
+    """Return the problem file that a path or a name means: `xor`, `xor.py` and `problems/xor.py` come with the package.
+
+    A file that is there comes first; where neither is, the path is returned as it is.
+    """
+    path = Path(path)
+    if _is_file(path) or path.parent.as_posix() not in (".", "problems"):
+        return path
+    for folder in SHIPPED:
+        shipped = folder / f"{path.name.removesuffix('.py')}.py"
+        if _is_file(shipped):
+            return shipped
+    return path
 
 
 def _rebuild(path: str, options: dict[str, Any]) -> Any:
@@ -129,6 +163,7 @@ def named_points(path: str | Path) -> dict[str, Any]:
     InputError
         If the file cannot be loaded, or POINTS is anything else than names with coordinates.
     """
+    path = locate(path)
     points = getattr(load_file(path), "POINTS", {})
     if not isinstance(points, dict):
         raise InputError(f"{path}: POINTS must be a dictionary {{name: coordinates}}, got {points!r}")

@@ -21,6 +21,11 @@ class Loss:
     A subclass may add `gradient` and `curvature` in closed form; a class with a `value` of its own inherits neither.
 
     Arrays are `(..., B, d)` for outputs and `(B, t)` for targets, in the namespace `ops`.
+
+    Examples
+    --------
+    >>> isinstance(ao.SquaredError(), ao.Loss)
+    True
     """
 
     name = "loss"
@@ -80,7 +85,14 @@ class Loss:
 
 
 class SquaredError(Loss):
-    """`1/2 |y - target|^2` a sample (summed over features, mean over samples)."""
+    """`1/2 |y - target|^2` a sample (summed over features, mean over samples).
+
+    Examples
+    --------
+    >>> line = ao.Problem(ao.Dense(1, 1), [0.0, 1.0], [1.0, 3.0], ao.SquaredError())
+    >>> float(line.energy(np.zeros(2)))                  # the mean over samples of half the square
+    2.5
+    """
 
     name = "squared error"
     elementwise = True
@@ -114,6 +126,12 @@ class SoftmaxCrossEntropy(Loss):
     classes : sequence, optional
         The d classes in the order of the outputs, where labels are not numbers from zero on or some class is missing
         from the data.
+
+    Examples
+    --------
+    >>> classes = ao.Problem(ao.Dense(2, 3), np.eye(2), [0, 2], ao.SoftmaxCrossEntropy())
+    >>> round(float(classes.energy(np.zeros(classes.size))), 4)             # log 3
+    1.0986
     """
 
     name = "softmax cross-entropy"
@@ -162,7 +180,14 @@ class SoftmaxCrossEntropy(Loss):
 
 
 class Logistic(Loss):
-    """Binary cross-entropy of sigmoid(y) in nats, summed over outputs: `softplus(y) - target y`, target in [0, 1]."""
+    """Binary cross-entropy of sigmoid(y) in nats, summed over outputs: `softplus(y) - target y`, target in [0, 1].
+
+    Examples
+    --------
+    >>> yes = ao.Problem(ao.Dense(1, 1), [[-1.0], [1.0]], [0, 1], ao.Logistic(), weight_decay=0.01)
+    >>> bool(ao.train(yes).weights[0] > 0)
+    True
+    """
 
     name = "logistic"
     elementwise = True
@@ -196,6 +221,13 @@ class CustomLoss(Loss):
         `value(ops, y, target) -> (B,)`, written with the functions of `ops`; `(B, 1)` is taken too.
     name : str, optional
         The name in tables and messages.
+
+    Examples
+    --------
+    >>> absolute = ao.CustomLoss(lambda ops, y, target: ops.sum(ops.sqrt(1e-6 + (y - target) ** 2)))
+    >>> robust = ao.Problem(ao.Dense(1, 1), [0.0, 1.0, 2.0], [0.0, 1.0, 9.0], absolute)
+    >>> bool(np.isfinite(robust.energy(robust.initial_weights())))
+    True
     """
 
     def __init__(self, value: Callable[[Ops, Array, Array], Array], name: str = "custom loss") -> None:

@@ -89,6 +89,15 @@ class Cost:
     Notes
     -----
     In the metric the rows of a cost are scaled by the square root of its weight.
+
+    Examples
+    --------
+    >>> x = ao.Input(np.eye(3))
+    >>> y = ao.Dense(3, 2)(x)
+    >>> small = ao.CustomLoss(lambda ops, y, target: ops.sum(y * y))
+    >>> two = ao.Problem([ao.Cost(y, ao.SquaredError(), np.ones((3, 2))), ao.Cost(y, small, weight=0.1)])
+    >>> two.size
+    8
     """
 
     node: Node

@@ -90,6 +90,14 @@ class Problem(Rebuilt):
     InputError
         If sizes do not chain, data do not fit or are not finite, nodes run in a circle or lead to no cost, or an
         option is out of range.
+
+    Examples
+    --------
+    >>> line = ao.Problem(ao.Dense(1, 1), [0.0, 1.0, 2.0], [1.0, 3.0, 5.0], ao.SquaredError(), mass=0.1)
+    >>> line.size, line.samples
+    (2, 3)
+    >>> [round(float(value), 6) for value in ao.train(line).weights]
+    [2.0, 1.0]
     """
 
     sampling: Callable[[np.ndarray], np.ndarray] | None = None  # of rows of the output metric's factor

@@ -19,8 +19,6 @@ from actionopt import figures
 from actionopt.cli.common import load_modular, plot_command
 from actionopt.cli.points import starting_point
 
-MANY = 4  # modules up to which each one has a line of its own
-
 
 @plot_command
 @click.option("--horizon", default=1.0, show_default=True, help="Length of time.")
@@ -50,29 +48,13 @@ def main(
 def draw(name: str, certificate: ao.Certificate, decay: ao.Decay, dark: bool = False) -> Any:
     """Draw a certificate and a two-trajectory check side by side."""
     fig, (left, right) = figures.figure(1, 2, height=3.8, dark=dark)
-    _draw_rates(left, certificate)
+    certificate.plot(left)
     decay.plot(right)
     for ax in (left, right):
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=8.0)
-    left.set_title(f"{name}: rate of contraction")
-    right.set_title(f"two neighbours: measured rate {decay.measured_rate:.3g}, certified {decay.certified_rate:.3g}")
+    left.set_title(f"{name}: least rate {certificate.whole.min():.2g}")
+    right.set_title(f"two neighbours: measured {decay.measured_rate:.2g}, certified {decay.certified_rate:.2g}")
     return fig
-
-
-def _draw_rates(ax: Any, certificate: ao.Certificate) -> None:
-    times = certificate.times
-    ax.axhline(0.0, color=figures.GREY, lw=0.8)
-    if len(certificate.labels) <= MANY:
-        for index, label in enumerate(certificate.labels):
-            color = figures.COLORS[2 + index]
-            ax.plot(times, certificate.rates[:, index], color=color, lw=1.2, label=label.strip())
-    else:
-        low, high = certificate.rates.min(axis=1), certificate.rates.max(axis=1)
-        ax.fill_between(times, low, high, color=figures.GREY, alpha=0.4, lw=0, label="modules, least to largest")
-    ax.plot(times, certificate.whole, color=figures.COLORS[0], lw=2.0, label="whole")
-    ax.plot(times, certificate.composed, "--", color=figures.COLORS[1], lw=2.0, label="composed")
-    ax.set_xlabel("time")
-    ax.set_ylabel(f"rate in the {certificate.metric} metric")
 
 
 if __name__ == "__main__":

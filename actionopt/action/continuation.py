@@ -59,6 +59,13 @@ def continue_action(
         For input that cannot be used.
     SolverError
         If the last path is not stationary; its `result` is that path.
+
+    Examples
+    --------
+    >>> well = ao.Drift(1, lambda ops, x: x - x**3)
+    >>> paths = ao.continue_action(well, [-1.0], [0.0], horizons=(2.0, 4.0), steps=40, throw=False)
+    >>> bool(paths[1].action < paths[0].action)
+    True
     """
     if "times" in options or "horizon" in options:
         raise InputError("continue_action takes horizons= and steps=, not times= or horizon=")

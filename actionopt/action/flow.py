@@ -107,6 +107,12 @@ def flow(
     -----
     Steps whose equations cannot be solved, as at a kink of relu, are taken in parts, and with explicit steps where no
     part can be solved; the message says how many.
+
+    Examples
+    --------
+    >>> found = ao.flow(problem, w, horizon=1.0, steps=10)
+    >>> bool(found.energy[-1] < found.energy[0]), bool(found.distance.max() < 1e-3)
+    (True, True)
     """
     _check(method, metric, tol)
     start = problem.check_point(problem.initial_weights() if w0 is None else w0, "w0")

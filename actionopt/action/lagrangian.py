@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from actionopt.action.formulas import stage_formula_of
 from actionopt.action.noise import Constant, make_form
-from actionopt.errors import InputError, check_name
+from actionopt.errors import InputError, check_labels, check_name
 from actionopt.ops import NUMPY, Ops
 from actionopt.ops.base import Array
 from actionopt.origin import Rebuilt
@@ -40,6 +40,8 @@ class Lagrangian(Rebuilt):
         `energy(ops, w) -> scalar`: a potential to report beside the action, where the system has one.
     name : str, optional
         Name in tables and figures.
+    labels : sequence of str, optional
+        Names of the coordinates in figures.
 
     Notes
     -----
@@ -63,6 +65,7 @@ class Lagrangian(Rebuilt):
         end_cost: Callable[[Ops, Array], Array] | None = None,
         energy: Callable[[Ops, Array], Array] | None = None,
         name: str | None = None,
+        labels: Sequence[str] | None = None,
     ) -> None:
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
             raise InputError(f"Lagrangian: size must be a whole number >= 1, got {size!r}")
@@ -75,6 +78,7 @@ class Lagrangian(Rebuilt):
         self.potential = energy
         check_name(type(self).__name__, name)
         self.name = name or type(self).__name__.lower()
+        self.coordinates = check_labels(labels, self.size)
 
     def value(self, ops: Ops, w: Array, v: Array, t: Array = 0.0) -> Array:
         """Evaluate l at `w, v (..., n)` and time t, of the shape of a column of w: `(...)`."""

@@ -121,6 +121,13 @@ def minimize_action(
         For input that cannot be used.
     SolverError
         If the status is not "converged"; its `result` is the best trajectory so far.
+
+    Examples
+    --------
+    >>> well = ao.Drift(1, lambda ops, x: x - x**3)
+    >>> path = ao.minimize_action(well, [-1.0], [0.0], horizon=8.0, steps=80, throw=False)
+    >>> bool(0.5 < path.action < 0.51)                   # 1/2 as the time grows
+    True
     """
     began = time.perf_counter()
     limits = Limits(tol, max_iterations)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +71,12 @@ class Trajectory(TrajectoryData):
         What happened and, where it failed, what to try.
     stats : dict
         Iterations, times in seconds (build and solve apart), and what the solver adds.
+
+    Examples
+    --------
+    >>> found = ao.flow(problem, w, horizon=1.0, steps=10)
+    >>> found.weights.shape, bool(found.energy[-1] < found.energy[0])
+    ((11, 17), True)
     """
 
     @classmethod
@@ -179,14 +185,28 @@ class Trajectory(TrajectoryData):
         """
         return cls(**read_trajectory(path))
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, ax: Axes | None = None, *, labels: Sequence[str] | None = None) -> Axes:
         """Draw the weights over time into `ax`, or a new figure; of many, the hundred that move most.
 
-        `plots/trajectory.py` draws the whole picture.
+        `labels` names the coordinates; `plots/trajectory.py` draws the whole picture.
         """
         from actionopt.action.draw_trajectory import draw_weights
 
-        return draw_weights(self, ax)
+        return draw_weights(self, ax, labels=labels)
+
+    def animate(self, path: str | Path, what: Any = None, **options: Any) -> Path:
+        """Write a moving picture of the trajectory, `.gif` or (with ffmpeg) `.mp4`; over the landscape of `what`.
+
+        Options: `seconds`, `rate` (frames a second), `dpi`, and those of `ao.plot_landscape`.
+
+        Raises
+        ------
+        InputError
+            If the ending is another one, or ffmpeg is not installed.
+        """
+        from actionopt.action.animation import write_animation
+
+        return write_animation(self, path, what, **options)
 
     @property
     def summary(self) -> dict[str, Any]:

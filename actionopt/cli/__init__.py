@@ -19,6 +19,7 @@ COMMANDS = {
     "contract": "Compute contraction rates along the flow, and check them on two solutions.",
     "prove": "Prove contraction on a ball of weights, and a tube that leads there.",
     "sweep": "Run many options and seeds, a row each.",
+    "plot": "Draw a figure of a problem or a saved result, as papers want them.",
     "run": "Check, flow, certificate, contraction and proof (with --end a path), with figures and a report.",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import inspect
 import json
 import os
 import sys
@@ -17,7 +18,7 @@ import click
 from actionopt import figures
 from actionopt.cli.reporting import Reporting
 from actionopt.errors import InputError
-from actionopt.loading import load_problem
+from actionopt.loading import load_problem, locate
 from actionopt.plain import plain
 from actionopt.problem import Problem
 
@@ -40,7 +41,7 @@ def problem_command(function: Callable[..., int | None]) -> click.Command:
     @functools.wraps(function)
     def run(path: str, settings: tuple[str, ...], as_json: bool, **own: Any) -> int | None:
         with _clear_stdout() if as_json else contextlib.nullcontext():
-            return function(path=Path(path), settings=parse_settings(settings), as_json=as_json, **own)
+            return function(path=locate(path), settings=parse_settings(settings), as_json=as_json, **own)
 
     return click.command(cls=Reporting)(_with_problem(run))
 
@@ -48,19 +49,54 @@ def problem_command(function: Callable[..., int | None]) -> click.Command:
 def plot_command(function: Callable[..., Figure]) -> click.Command:
     """Make a script of `function(path, settings, dark, **own options)`, which returns a figure.
 
-    The command line gets `PROBLEM.py`, repeated `--set key=value`, `--out PATH` (PNG, SVG or PDF) and `--dark`; the
-    figure is written there and its path printed.
+    The command line gets `PROBLEM.py`, repeated `--set key=value` and the options of `figure_options`; the figure is
+    written there and its path printed.
     """
+
+    @figure_options
+    @functools.wraps(function)
+    def run(path: str, settings: tuple[str, ...], dark: bool, **own: Any) -> Figure:
+        return function(path=locate(path), settings=parse_settings(settings), dark=dark, **own)
+
+    return click.command(cls=Reporting)(_with_problem(run))
+
+
+def figure_options(function: Callable[..., Figure]) -> Callable[..., None]:
+    """Give a function that returns a figure the options of where it goes, how large it is, and its words.
+
+    `--labels` goes to functions that take `labels`, a tuple of names of coordinates or None.
+    """
+    takes_labels = "labels" in inspect.signature(function).parameters
 
     @click.option("--out", required=True, metavar="PATH", help="Where the figure goes: PNG, SVG or PDF by its ending.")
     @click.option("--dark", is_flag=True, help="Light ink on dark ground.")
+    @click.option("--width", metavar="LENGTH", help="Of the figure: 3.4in, 8.6cm, 86mm, 246pt.")
+    @click.option("--height", metavar="LENGTH", help="Of the figure.")
+    @click.option("--title", help="Of the figure; '' for none.")
+    @click.option("--xlabel", help="Of the horizontal axes that have one.")
+    @click.option("--ylabel", help="Of the first vertical axis.")
     @functools.wraps(function)
-    def run(path: str, settings: tuple[str, ...], out: str, dark: bool, **own: Any) -> None:
+    def run(
+        out: str,
+        dark: bool,
+        width: str | None,
+        height: str | None,
+        title: str | None,
+        xlabel: str | None,
+        ylabel: str | None,
+        **own: Any,
+    ) -> None:
         figures.check_path(out)
-        figure = function(path=Path(path), settings=parse_settings(settings), dark=dark, **own)
+        size = tuple(None if text is None else figures.inches(text) for text in (width, height))
+        if takes_labels:
+            own["labels"] = None if own["labels"] is None else tuple(name.strip() for name in own["labels"].split(","))
+        figure = function(dark=dark, **own)
+        figures.resize(figure, *size)
+        figures.reword(figure, title=title, xlabel=xlabel, ylabel=ylabel)
         click.echo(figures.save(figure, out))
 
-    return click.command(cls=Reporting)(_with_problem(run))
+    names = click.option("--labels", metavar="A,B,...", help="Names of the coordinates.  [default: the file's LABELS]")
+    return names(run) if takes_labels else run
 
 
 def _with_problem(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from actionopt.constrained.check import AdjointCheck, ModuleCheck, check_adjoint
 from actionopt.constrained.constraint import Constraint
 from actionopt.constrained.control import control
 from actionopt.constrained.manifolds import Ball, Positive, Simplex, Stiefel
+from actionopt.constrained.plot_adjoints import plot_adjoints
 from actionopt.constrained.proximal import proximal_step
 from actionopt.constrained.solution import Solution
 from actionopt.constrained.train import train
@@ -19,6 +20,7 @@ __all__ = [
     "Stiefel",
     "check_adjoints",
     "control",
+    "plot_adjoints",
     "proximal_step",
     "train",
 ]

@@ -78,6 +78,12 @@ class AdjointCheck:
     stats : dict
         `layers` and `gradient`: the statistics of the two programs, see `NlpSolution.stats`; of the one program that is
         trained with bounds or constraints `layers` alone.
+
+    Examples
+    --------
+    >>> check = ao.check_adjoints(problem, w)
+    >>> check.modules[0].name, bool(check.modules[0].relative_error < 1e-10)
+    ('1 Dense', True)
     """
 
     ok: bool
@@ -172,6 +178,12 @@ def check_adjoints(
         If the weights do not fit, states or adjoints overflow there, or solver or options are unknown.
     SolverError
         If a solver stops early; its `result` is the AdjointCheck at the last iterate.
+
+    Examples
+    --------
+    >>> check = ao.check_adjoints(problem, w)
+    >>> bool(check.ok), bool(check.relative_error < 1e-10)
+    (True, True)
     """
     w = _one_point(problem, problem.initial_weights() if w is None else w)
     with np.errstate(all="ignore"):

@@ -155,6 +155,18 @@ def control(
     ------
     InputError
         If sizes, bounds or the end do not fit, a formula cannot be evaluated, or there is no cost.
+
+    Examples
+    --------
+    >>> class Step(ao.Module):                           # x' = u
+    ...     in_size, out_size, weight_size = 1, 1, 1
+    ...     def forward(self, ops, u, x):
+    ...         return x + 0.1 * ops.unpack(u, (1,))
+    >>> cost = lambda ops, u, x: 0.05 * ops.sum(x * x + u * u)
+    >>> regulator = ao.control(Step(), [1.0], stages=10, stage_cost=cost)
+    >>> found = ao.train(regulator)
+    >>> found.success, regulator.controls(found.weights).shape
+    (True, (10, 1))
     """
     dynamics, z0 = _checked(dynamics, start, stages)
     if stage_cost is None and end_cost is None:

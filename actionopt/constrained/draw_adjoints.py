@@ -27,7 +27,10 @@ def draw_adjoints(
     *,
     dark: bool = False,
 ) -> Figure:
-    """Return the figure for one array of multipliers and one of adjoints a module; deep chains are thinned out."""
+    """Return the figure for one array of multipliers and one of adjoints a module; deep chains are thinned out.
+
+    The title says how many points there are and how far the farthest is off.
+    """
     shown = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), MOST_COLUMNS)).round().astype(int))
     fig, axes = figures.figure(
         2, len(shown), width=2.3 * len(shown) + 1.4, height=4.6, dark=dark,
@@ -51,8 +54,18 @@ def draw_adjoints(
         xycoords="data",
     )
     fig.supxlabel("adjoint / largest adjoint of the module", fontsize=9.5)
-    fig.suptitle(name, fontsize=10.5)
+    fig.suptitle(f"{name}: {_agreement(multipliers, adjoints)}", fontsize=10.5)
     return fig
+
+
+def _agreement(multipliers: Sequence[np.ndarray], adjoints: Sequence[np.ndarray]) -> str:
+    """Say how many multipliers there are and how far off the farthest is."""
+    count = sum(array.size for array in multipliers)
+    off = max(
+        float(np.abs(m - a).max(initial=0.0)) / (float(np.abs(a).max(initial=0.0)) or 1.0)
+        for m, a in zip(multipliers, adjoints, strict=True)
+    )
+    return f"{count:,} multipliers, {off:.1e} off at most".replace(",", " ")
 
 
 def _against(ax: Any, multiplier: np.ndarray, adjoint: np.ndarray) -> None:

@@ -29,6 +29,14 @@ class Stiefel(Constraint):
     -----
     The retraction is the polar factor `U V^T` of `W = U S V^T`, the closest such matrix. As a `Constraint` it has one
     condition for each pair of columns; the multipliers are those of `(W^T W)_ij - I_ij = 0`, i <= j.
+
+    Examples
+    --------
+    >>> layer = ao.Dense(2, 2, bias=False)
+    >>> turn = ao.Problem(layer, np.eye(2), [[0.0, -1.0], [1.0, 0.0]], ao.SquaredError())
+    >>> found = ao.step(turn, np.eye(2).ravel(), 0.1, manifolds=[ao.Stiefel(layer)])
+    >>> bool(np.allclose(found.reshape(2, 2) @ found.reshape(2, 2).T, np.eye(2)))
+    True
     """
 
     def __init__(self, on: Module, shape: tuple[int, int] | None = None) -> None:
@@ -84,7 +92,16 @@ class Stiefel(Constraint):
 
 
 class Positive(Constraint):
-    """Weights that are not negative; the retraction sets negative ones to zero."""
+    """Weights that are not negative; the retraction sets negative ones to zero.
+
+    Examples
+    --------
+    >>> layer = ao.Dense(1, 1, bias=False)
+    >>> falling = ao.Problem(layer, [1.0, 2.0], [-1.0, -2.0], ao.SquaredError())
+    >>> found = ao.train(falling, [1.0], constraints=[ao.Positive(layer)], throw=False)
+    >>> bool(found.weights[0] > -1e-6)
+    True
+    """
 
     def __init__(self, on: Module) -> None:
         super().__init__(lambda ops, w: w, on=on, lower=0.0, name="positive")
@@ -106,7 +123,16 @@ class Positive(Constraint):
 
 
 class Simplex(Constraint):
-    """Weights that are not negative and add up to one; the retraction is the closest point."""
+    """Weights that are not negative and add up to one; the retraction is the closest point.
+
+    Examples
+    --------
+    >>> layer = ao.Dense(3, 1, bias=False)
+    >>> mix = ao.Problem(layer, np.eye(3), [0.2, 0.3, 0.5], ao.SquaredError())
+    >>> found = ao.train(mix, np.ones(3) / 3, constraints=[ao.Simplex(layer)], throw=False)
+    >>> round(float(found.weights.sum()), 6)
+    1.0
+    """
 
     def __init__(self, on: Module) -> None:
         size = on.weight_size
@@ -135,7 +161,17 @@ class Simplex(Constraint):
 
 
 class Ball(Constraint):
-    """Weights of a norm of at most `radius`; the retraction scales longer ones."""
+    """Weights of a norm of at most `radius`; the retraction scales longer ones.
+
+    Examples
+    --------
+    >>> layers = [ao.Dense(2, 3, "tanh"), ao.Dense(3, 1)]
+    >>> small = ao.Problem(layers, np.eye(2), [1.0, -1.0], ao.SquaredError())
+    >>> limits = [ao.Ball(layers[1], radius=0.5)]
+    >>> found = ao.train(small, constraints=limits, throw=False)
+    >>> bool(np.linalg.norm(found.weights[9:]) <= 0.5 + 1e-6)
+    True
+    """
 
     radius: float
 

@@ -83,6 +83,12 @@ def proximal_step(
         If weights, step size, metric, solver or options cannot be used.
     SolverError
         If the solver stops early; its `result` is the Solution at the last iterate.
+
+    Examples
+    --------
+    >>> found = ao.proximal_step(problem, w, 0.1)
+    >>> bool(problem.energy(found.weights) < problem.energy(w))
+    True
     """
     w = check_start(problem, w)
     if metric not in METRICS:

@@ -54,6 +54,12 @@ class Solution:
         solver, formulation, iterations, build_time and solve_time in seconds, the residuals of the first-order
         conditions (stationarity, infeasibility, complementarity), `scale`, the same relative to it (`scaled_...`), and
         `relative_residual`: the largest entry of their residual in the weights, each over the size of its own terms.
+
+    Examples
+    --------
+    >>> found = ao.train(problem, w)
+    >>> found.status, len(found.multipliers)
+    ('converged', 2)
     """
 
     weights: np.ndarray = field(repr=False)

@@ -80,6 +80,12 @@ def train(
         If start, solver, formulation or options cannot be used.
     SolverError
         If the solver stops early; its `result` is the Solution at the last iterate.
+
+    Examples
+    --------
+    >>> found = ao.train(problem, w)
+    >>> found.status, bool(found.gradient_norm < 1e-6)
+    ('converged', True)
     """
     if solver == "auto":
         solver = "ipopt" if is_limited(problem, bounds, constraints) else "newton"

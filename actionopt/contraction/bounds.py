@@ -62,6 +62,12 @@ def stability_bound(
     ------
     InputError
         Naming the argument that is not positive and finite.
+
+    Examples
+    --------
+    >>> few, many = (ao.stability_bound(kappa=1.0, rate=0.5, mass=1.0, samples=n) for n in (10, 100))
+    >>> bool(many < few)
+    True
     """
     if quantity not in QUANTITIES:
         raise unknown_name("quantity", quantity, QUANTITIES)
@@ -91,6 +97,11 @@ def paper_stability_order(*, kappa: Any, lipschitz: Any, xi: Any, mass: Any, sam
     ------
     InputError
         Naming the argument that is not positive and finite.
+
+    Examples
+    --------
+    >>> ao.paper_stability_order(kappa=1.0, lipschitz=1.0, xi=1.0, mass=1.0, samples=100) > 0
+    True
     """
     kappa, lipschitz, xi = _positive("kappa", kappa), _positive("lipschitz", lipschitz), _positive("xi", xi)
     return _plain(kappa**2 * lipschitz / (xi * _positive("mass", mass) * np.sqrt(_positive("samples", samples))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.linalg import cholesky, eigvalsh, solve_triangular
@@ -15,6 +15,9 @@ from actionopt.contraction.displacement import Displacement, displacement
 from actionopt.errors import InputError, unknown_name
 from actionopt.problem import Problem, takes_problem
 from actionopt.tables import html_table, text_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 METRICS = ("layerwise", "euclidean")
 ROUNDING = 1e-9  # of the largest rate: by how much rounding may lift the composed above the whole's rate
@@ -46,6 +49,12 @@ class Certificate:
     radius : float or None
         Of the balls around the nodes on which all of it is proved: rates from below, gains and couplings from above.
         None where they are the values at the nodes.
+
+    Examples
+    --------
+    >>> found = ao.certify(problem, ao.flow(problem, w, horizon=1.0, steps=4))
+    >>> found.rates.shape, bool((found.composed <= found.whole + 1e-9).all())
+    ((5, 2), True)
     """
 
     times: np.ndarray
@@ -102,6 +111,12 @@ class Certificate:
         """Write the modules, the composed rate and the whole's: smallest over the nodes, and at the worst node."""
         return text_table(self._headers, list(self._rows()))
 
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the rates over time, of the modules, composed, and of the whole, into `ax` or a new figure."""
+        from actionopt.contraction.draw_rates import draw_rates
+
+        return draw_rates(self, ax)
+
     @property
     def _headers(self) -> tuple[str, ...]:
         return "module", "smallest rate", "rate at worst node", "largest coupling"
@@ -154,6 +169,12 @@ def certify(
     ------
     InputError
         As `contraction_rate`, or for the joint metric.
+
+    Examples
+    --------
+    >>> found = ao.certify(problem, ao.flow(problem, w, horizon=1.0, steps=4))
+    >>> found.ok
+    True
     """
     if metric == "joint":
         raise InputError("in the joint metric modules have no lengths of their own: certify 'layerwise' or 'euclidean'")

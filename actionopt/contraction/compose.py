@@ -31,6 +31,12 @@ class ComposedRate(float):
     scaling : array (k,)
         Factors s_a >= 0 of the modules' lengths, the largest 1. A zero says that the rate is a supremum, approached
         as that module's factor goes to zero.
+
+    Examples
+    --------
+    >>> composed = ao.parallel_rate(1.0, 2.0)
+    >>> float(composed), composed.scaling
+    (1.0, array([1., 1.]))
     """
 
     scaling: np.ndarray
@@ -51,6 +57,11 @@ def parallel_rate(*rates: float) -> ComposedRate:
     ------
     InputError
         If there is no rate, or one is not finite.
+
+    Examples
+    --------
+    >>> float(ao.parallel_rate(1.0, 2.0))
+    1.0
     """
     if not rates:
         raise InputError("parallel_rate needs at least one rate, got none")
@@ -80,6 +91,11 @@ def series_rate(r1: float, r2: float, coupling: float, *, scaling: float | None 
     ------
     InputError
         If a rate does not contract, or the coupling is negative.
+
+    Examples
+    --------
+    >>> bool(ao.series_rate(1.0, 2.0, 5.0) > 0)          # a cascade contracts, whatever its coupling
+    True
     """
     r1, r2, coupling = _positive("r1", r1), _positive("r2", r2), _gain("coupling", coupling)
     if scaling is None:
@@ -108,6 +124,11 @@ def feedback_rate(r1: float, r2: float, c12: float, c21: float) -> ComposedRate:
     ------
     InputError
         If a rate does not contract, or a coupling is negative.
+
+    Examples
+    --------
+    >>> bool(ao.feedback_rate(1.0, 2.0, 0.5, 0.5) > 0)   # contracts: the loop is weaker than both
+    True
     """
     r1, r2 = _positive("r1", r1), _positive("r2", r2)
     c12, c21 = _gain("c12", c12), _gain("c21", c21)
@@ -135,6 +156,12 @@ def network_rate(rates: Any, gains: Any) -> ComposedRate:
     ------
     InputError
         If shapes do not fit, something is not finite, or a gain is negative.
+
+    Examples
+    --------
+    >>> rates, gains = [1.0, 2.0], [[0.0, 0.5], [0.5, 0.0]]
+    >>> bool(ao.network_rate(rates, gains) > 0)
+    True
     """
     rates = np.asarray([_finite(f"rate {index}", rate) for index, rate in enumerate(np.ravel(rates), start=1)])
     gains = real_array("gains", gains)

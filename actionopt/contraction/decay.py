@@ -39,6 +39,12 @@ class Decay:
         How far log(distance) may exceed log(certificate): the error of the two solutions and of the integral, estimated
         by taking half as many steps, and what separation and rounding add.
     metric : str
+
+    Examples
+    --------
+    >>> decay = ao.check_decay(problem, w, horizon=0.5, steps=10)
+    >>> decay.ok
+    True
     """
 
     times: np.ndarray
@@ -150,6 +156,11 @@ def check_decay(
         For input that `flow` or `contraction_rate` cannot use, or where rounding hides the distance at once.
     SolverError
         If a flow stops early.
+
+    Examples
+    --------
+    >>> ao.check_decay(problem, w, horizon=0.5, steps=10).ok
+    True
     """
     start = problem.check_weights(problem.initial_weights() if w0 is None else w0, "w0")
     if not (np.isfinite(separation) and separation > 0.0):

@@ -30,6 +30,12 @@ class Lipschitz:
         Largest absolute eigenvalue of the Hessian of the energy: a Lipschitz constant of its gradient.
     method : str
         How they were obtained.
+
+    Examples
+    --------
+    >>> found = ao.estimate_lipschitz(problem, w[None])
+    >>> bool(found.kappa > 0)
+    True
     """
 
     kappa: float
@@ -54,6 +60,11 @@ def estimate_lipschitz(problem: Problem, points: Trajectory | Any) -> Lipschitz:
     ------
     InputError
         If the weights cannot be used, or the energy has a kink at a point or overflows there.
+
+    Examples
+    --------
+    >>> bool(ao.estimate_lipschitz(problem, w[None]).smoothness > 0)
+    True
     """
     nodes = points.weights if isinstance(points, Trajectory) else points
     nodes = np.atleast_2d(problem.check_weights(nodes, "points"))

@@ -34,6 +34,12 @@ class Contraction:
         The displacement that contracts least, of length one in the metric, its largest entry positive.
     weights : array (n,)
     metric : str
+
+    Examples
+    --------
+    >>> found = ao.contraction_at(problem, w)
+    >>> bool(found.rate == ao.contraction_rate(problem, w))
+    True
     """
 
     rate: float
@@ -69,6 +75,11 @@ def contraction_at(problem: Problem, w: Any, *, metric: str = "layerwise") -> Co
     ------
     InputError
         If the weights or the metric cannot be used, something is not finite at w, or the energy has a kink there.
+
+    Examples
+    --------
+    >>> bool(np.isfinite(ao.contraction_at(problem, w).rate))
+    True
     """
     local = displacement(problem, w, metric)
     values, vectors = eigh(local.rate_form, local.metric, subset_by_index=[0, 0])
@@ -113,6 +124,12 @@ def rates_along(problem: Problem, trajectory: Trajectory | Any, *, metric: str =
     ------
     InputError
         As `contraction_at`, naming the node.
+
+    Examples
+    --------
+    >>> found = ao.flow(problem, w, horizon=1.0, steps=4)
+    >>> ao.rates_along(problem, found.weights).shape
+    (5,)
     """
     nodes = problem.check_weights(trajectory.weights if isinstance(trajectory, Trajectory) else trajectory)
     rates = np.empty(len(nodes := np.atleast_2d(nodes)))

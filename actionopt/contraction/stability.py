@@ -81,6 +81,12 @@ def measure_stability(
         For sizes, replacements or a problem that cannot be used, or a problem that cannot travel to the executor.
     SolverError
         If a flow stops early.
+
+    Examples
+    --------
+    >>> moved = ao.measure_stability(problem, horizon=1.0, steps=5, replacements=2)
+    >>> bool((moved.distances > 0).any())
+    True
     """
     pool = problem if isinstance(problem, Problem) else problem()
     numbers = _sizes(pool, sizes)

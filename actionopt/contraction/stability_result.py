@@ -35,6 +35,12 @@ class Stability:
         `stability_bound` on the loss with these kappas and rates, infinite where the flow does not contract.
     horizon : float
     metric : str
+
+    Examples
+    --------
+    >>> moved = ao.measure_stability(problem, horizon=1.0, steps=5, replacements=2)
+    >>> len(moved.sizes)
+    1
     """
 
     sizes: np.ndarray

@@ -26,6 +26,12 @@ class WorstRate(Contraction):
         The points looked at, before refinement.
     rates : array (N,)
         Their rates.
+
+    Examples
+    --------
+    >>> found = ao.worst_rate(problem, box=(w - 0.1, w + 0.1), samples=5)
+    >>> bool(found.rate < ao.contraction_rate(problem, w))
+    True
     """
 
     points: np.ndarray
@@ -83,6 +89,12 @@ def worst_rate(
     ------
     InputError
         If neither or both of box and points are given or they do not fit, or a point has no rate.
+
+    Examples
+    --------
+    >>> found = ao.worst_rate(problem, box=(w - 0.1, w + 0.1), samples=5)
+    >>> bool(found.rate < ao.contraction_rate(problem, w))
+    True
     """
     if (box is None) == (points is None):
         raise InputError("worst_rate needs a box (lower, upper) or points (N, n), one of the two")

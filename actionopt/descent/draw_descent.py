@@ -1,4 +1,4 @@
-"""The picture of a descent: energy, validation and step sizes."""
+"""The picture of a descent: energy and validation over its epochs."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ import numpy as np
 from actionopt import figures
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
     from actionopt.descent.result import Descent
 
 
-def draw_descent(descent: Descent, *, dark: bool = False) -> Figure:
-    """Return the figure: what the epochs ended at above, the size of every step below."""
-    fig, (top, bottom) = figures.figure(2, 1, height=4.6, dark=dark, height_ratios=(3, 2))
+def draw_descent(descent: Descent, ax: Axes | None = None, *, step_sizes: bool = False) -> Axes:
+    """Draw what the epochs ended at, or the size of every step, into `ax` or a new figure."""
+    ax = figures.axes(ax)
+    if step_sizes:
+        ax.plot(np.arange(1, descent.steps + 1), descent.step_sizes, ".", markersize=3, color=figures.COLORS[2])
+        ax.set(xlabel="step", ylabel="step size")
+        return ax
     epochs = np.arange(1, descent.epochs + 1)
     lines = [("energy", descent.energy, "o"), ("validation", descent.validation, "s")]
     for (label, values, marker), color in zip(lines, figures.COLORS, strict=False):
         if len(values):
-            top.plot(epochs[: len(values)], values, marker=marker, markersize=3, color=color, label=label)
+            ax.plot(epochs[: len(values)], values, marker=marker, markersize=3, color=color, label=label)
     drawn = [values for _, values, _ in lines if len(values)]
     if drawn and all((values > 0).all() for values in drawn):
-        top.set_yscale("log")
-    top.set_xlabel("epoch")
-    if drawn:
-        top.legend()
-    bottom.plot(np.arange(1, descent.steps + 1), descent.step_sizes, ".", markersize=3, color=figures.COLORS[2])
-    bottom.set_xlabel("step")
-    bottom.set_ylabel("step size")
-    return fig
+        ax.set_yscale("log")
+    ax.set(xlabel="epoch", ylabel="energy")
+    if len(drawn) > 1:
+        ax.legend()
+    return ax

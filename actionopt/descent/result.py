@@ -11,7 +11,7 @@ import numpy as np
 from actionopt.descent.options import Options
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,12 @@ class Descent:
         The problem's.
     samples : int
         The problem's.
+
+    Examples
+    --------
+    >>> run = ao.descend(problem, w, batch=2, epochs=3)
+    >>> run.status, run.energy.shape
+    ('finished', (3,))
     """
 
     last: np.ndarray
@@ -75,11 +81,11 @@ class Descent:
         """Epochs that came to their end."""
         return len(self.energy)
 
-    def plot(self, *, dark: bool = False) -> Figure:
-        """Draw energy and validation over epochs, and the step sizes."""
+    def plot(self, ax: Axes | None = None, *, step_sizes: bool = False) -> Axes:
+        """Draw energy and validation over epochs, or the step sizes, into `ax` or a new figure."""
         from actionopt.descent.draw_descent import draw_descent
 
-        return draw_descent(self, dark=dark)
+        return draw_descent(self, ax, step_sizes=step_sizes)
 
     def save(self, path: str | Path) -> Path:
         """Write everything to `path`, a `.npz`, whole or not at all; `ao.descend(problem, loaded)` goes on from it."""

@@ -52,6 +52,12 @@ class BatchedMetric:
     `G^{-1} = D^{-1/2} (I - U^T U) D^{-1/2}`. So a solve is one or two products a block over all nodes at once.
     Large blocks are solved node by node, as `LayerMetric` does it.
     At a node where the chain overflows the products and solutions are NaN: a trajectory solver rejects such a trial.
+
+    Examples
+    --------
+    >>> points = np.stack([w, 2 * w])
+    >>> ao.BatchedMetric(problem, points).solve(problem.gradient(points)).shape
+    (2, 17)
     """
 
     def __init__(self, problem: Problem, w: Any, metric: str = "layerwise") -> None:

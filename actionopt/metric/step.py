@@ -31,6 +31,12 @@ class Momentum:
     ----------
     direction : array (n,) or None
         x of the last step.
+
+    Examples
+    --------
+    >>> memory = ao.Momentum(0.5)
+    >>> for _ in range(3):
+    ...     w = ao.step(problem, w, 0.1, momentum=memory)
     """
 
     def __init__(self, share: float = 0.5) -> None:

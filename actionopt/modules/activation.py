@@ -106,7 +106,13 @@ for _name, (_kind, _default) in PARAMETRIC.items():
 
 
 class Activation(Module):
-    """An elementwise function as a module of its own: `z_out = phi(z_in)`, no weights."""
+    """An elementwise function as a module of its own: `z_out = phi(z_in)`, no weights.
+
+    Examples
+    --------
+    >>> ao.Activation(3, "softplus").weight_size
+    0
+    """
 
     def __init__(self, size: int, name: str) -> None:
         self.function = activation(name)

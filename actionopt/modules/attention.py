@@ -48,6 +48,11 @@ class Attention(Composite):
     -----
     Weights are `[W_qkv (3 width, width), b_qkv, W_out (width, width), b_out]`, each matrix row-major: the order of
     `torch.nn.MultiheadAttention`. They start as normal(0, 1/width), offsets as 0.
+
+    Examples
+    --------
+    >>> ao.Attention(tokens=4, width=6, heads=2).out_size
+    24
     """
 
     def __init__(

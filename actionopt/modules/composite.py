@@ -87,7 +87,14 @@ def check_sizes(modules: tuple[Module, ...]) -> None:
 
 
 class Chain(Composite):
-    """Modules one after the other; chains inside chains flatten."""
+    """Modules one after the other; chains inside chains flatten.
+
+    Examples
+    --------
+    >>> block = ao.Chain(ao.Dense(2, 5, "tanh"), ao.Dense(5, 2))
+    >>> ao.Residual(block).weight_size
+    27
+    """
 
     def __init__(self, *modules: Module, mass: Any = None, name: str | None = None) -> None:
         parts = flatten(check_modules("Chain", modules))
@@ -122,7 +129,13 @@ class Chain(Composite):
 
 
 class Residual(Composite):
-    """A module with a skip connection: `z_out = z_in + f(z_in, w)`."""
+    """A module with a skip connection: `z_out = z_in + f(z_in, w)`.
+
+    Examples
+    --------
+    >>> ao.Residual(ao.Dense(3, 3, "tanh")).out_size
+    3
+    """
 
     def __init__(self, module: Module, *, mass: Any = None, name: str | None = None) -> None:
         (module,) = check_modules("Residual", [module])
@@ -146,7 +159,14 @@ class Residual(Composite):
 
 
 class Parallel(Composite):
-    """Independent modules side by side: features are split among them and their outputs joined, in order."""
+    """Independent modules side by side: features are split among them and their outputs joined, in order.
+
+    Examples
+    --------
+    >>> pair = ao.Parallel(ao.Dense(2, 3), ao.Dense(1, 1))
+    >>> pair.in_size, pair.out_size
+    (3, 4)
+    """
 
     def __init__(self, *modules: Module, mass: Any = None, name: str | None = None) -> None:
         parts = check_modules("Parallel", modules)

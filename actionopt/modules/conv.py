@@ -50,6 +50,12 @@ class Conv2d(Module):
     -----
     Weights are `[W (channels, C, kernel height, kernel width) row-major, b]`, PyTorch's order. They start as
     normal(0, 1/fan in) with b = 0.
+
+    Examples
+    --------
+    >>> layer = ao.Conv2d((1, 5, 5), channels=2, kernel=3)
+    >>> layer.in_size, layer.out_size, layer.weight_size
+    (25, 18, 20)
     """
 
     def __init__(
@@ -115,6 +121,11 @@ class AveragePool2d(Module):
     ----------
     out_shape : (C, height, width)
         Shape of the output.
+
+    Examples
+    --------
+    >>> ao.AveragePool2d((1, 4, 4), 2).out_size
+    4
     """
 
     def __init__(

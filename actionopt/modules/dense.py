@@ -34,6 +34,11 @@ class Dense(Module):
     -----
     Weights are `[W row by row, b]`, so `weight_size = out_size * (in_size + bias)`. They start as
     normal(0, 1/in_size) with b = 0.
+
+    Examples
+    --------
+    >>> ao.Dense(3, 2, "tanh").weight_size               # W (2, 3) row by row, then b (2,)
+    8
     """
 
     function: Elementwise | None

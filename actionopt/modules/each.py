@@ -25,6 +25,11 @@ class Each(Composite):
     -----
     Parts stand as samples while the module is evaluated. A row of the metric's K is the sum over parts, so that of a
     dense layer is a sum of `count` outer products.
+
+    Examples
+    --------
+    >>> ao.Each(ao.Dense(3, 2), 4).in_size               # one layer on each of four parts
+    12
     """
 
     def __init__(self, module: Module, count: int, *, mass: Any = None, name: str | None = None) -> None:

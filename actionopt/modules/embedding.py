@@ -32,6 +32,11 @@ class Embedding(Module):
     Inputs are whole numbers `0 .. vocabulary - 1` as floats; nothing is pulled back to them. Weights are the table
     `(vocabulary, width)` row-major, PyTorch's order, and start standard normal. Evaluated as a product with one-hot
     vectors.
+
+    Examples
+    --------
+    >>> ao.Embedding(vocabulary=9, width=4, count=3).out_size
+    12
     """
 
     def __init__(self, vocabulary: int, width: int, count: int = 1, mass: Any = None, name: str | None = None) -> None:

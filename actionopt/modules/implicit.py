@@ -45,6 +45,12 @@ class Implicit(Composite):
     Where there are several fixed points it is the one found; a sample without one is NaN, which every computation
     names. Derivatives are those of the implicit function theorem, `dz = (I - df/dz)^{-1} (df/dx dx + df/dw dw)`, to any
     order.
+
+    Examples
+    --------
+    >>> layer = ao.Implicit(ao.Dense(5, 2, "tanh"))       # z = tanh(W [z, x] + b), z of 2 and x of 3
+    >>> layer.in_size, layer.out_size
+    (3, 2)
     """
 
     tol: float

@@ -24,6 +24,13 @@ class Node:
     size : int
         Features of its state.
     name : str
+
+    Examples
+    --------
+    >>> x = ao.Input(np.eye(2), name="x")
+    >>> h = ao.Dense(2, 3, "tanh")(x)
+    >>> isinstance(h, ao.Node)
+    True
     """
 
     def __init__(self, module: Any, of: Sequence[Node], size: int, name: str) -> None:

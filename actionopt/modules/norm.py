@@ -29,6 +29,11 @@ class LayerNorm(Module):
     Notes
     -----
     Weights are `[scale, offset]`; they start as ones and zeros. On tokens: `Each(LayerNorm(width), tokens)`.
+
+    Examples
+    --------
+    >>> ao.LayerNorm(4).weight_size
+    8
     """
 
     def __init__(self, size: int, epsilon: float = 1e-5, mass: Any = None, name: str | None = None) -> None:

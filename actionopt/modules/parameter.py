@@ -8,7 +8,15 @@ from actionopt.ops.base import Array
 
 
 class Parameter(Module):
-    """Weights as output: `z_out = w`. With a loss on top, an energy landscape over `size` coordinates."""
+    """Weights as output: `z_out = w`. With a loss on top, an energy landscape over `size` coordinates.
+
+    Examples
+    --------
+    >>> bowl = ao.CustomLoss(lambda ops, y, target: ops.sum(y * y))
+    >>> landscape = ao.Problem(ao.Parameter(2), None, None, bowl, output_metric=None)
+    >>> float(landscape.energy(np.array([1.0, 2.0])))
+    5.0
+    """
 
     def __init__(self, size: int, *, mass: object = None, name: str | None = None) -> None:
         super().__init__(0, size, size, mass=mass, name=name)

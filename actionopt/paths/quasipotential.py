@@ -42,6 +42,13 @@ class Quasipotential:
         None at the attractor itself and where nothing was found.
     messages : dict
         By number of the point, where a value is missing.
+
+    Examples
+    --------
+    >>> well = ao.Drift(1, lambda ops, x: -x)
+    >>> found = ao.quasipotential(well, [0.0], [[1.0], [2.0]])
+    >>> [round(float(value), 4) for value in found.values]
+    [1.0, 4.0]
     """
 
     name: str

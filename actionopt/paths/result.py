@@ -113,6 +113,13 @@ class GeometricPath:
     stats : dict
         `gradient_norm` (largest entry of the gradient across the path, times its length over `int |x'| |b|`), `length`,
         `elements`, `actions` by number of elements, `start` (what the flow from there tends to), seconds.
+
+    Examples
+    --------
+    >>> well = ao.Drift(1, lambda ops, x: x - x**3)
+    >>> path = ao.least_action_path(well, [-1.0], [1.0])
+    >>> round(path.action, 6), [point.kind for point in path.critical_points]
+    (0.5, ['attractor', 'repeller', 'attractor'])
     """
 
     name: str

@@ -32,6 +32,15 @@ class SweepTable:
         Options, seed and results of every case that ran, in the order of the grid.
     failed : list of dict
         Options, seed and `error` of the others.
+
+    Examples
+    --------
+    >>> def build(width=4):
+    ...     layers = [ao.Dense(2, width, "tanh"), ao.Dense(width, 1)]
+    ...     return ao.Problem(layers, np.eye(2), [1.0, -1.0], ao.SquaredError())
+    >>> table = ao.sweep(build, {"width": [2, 3]}, seeds=2, run=lambda problem, seed: {"size": problem.size})
+    >>> [row["size"] for row in table.rows]
+    [9, 9, 13, 13]
     """
 
     def __init__(self, options: Sequence[str], rows: Sequence[Row]) -> None:

@@ -229,8 +229,7 @@ def test_wrong_files_and_wrong_problems_are_named(problem: ao.Problem, classes: 
 
 def test_it_draws_itself_and_names_itself(classes: ao.Problem, tmp_path: Path) -> None:
     found = ao.descend(classes, batch=15, epochs=3, validation=classes)
-    figure = found.plot()
-    top, bottom = figure.axes
+    top, bottom = found.plot(), found.plot(step_sizes=True)
     np.testing.assert_array_equal(top.lines[0].get_ydata(), found.energy)
     np.testing.assert_array_equal(bottom.lines[0].get_ydata(), found.step_sizes)
     assert "finished, 3 epochs, 9 steps" in repr(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from actionopt.contraction.smooth import check_smooth
 from actionopt.errors import InputError
 from actionopt.metric.kinds import kind_of
 from actionopt.problem import Problem, takes_problem
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MARGIN = 1e-3  # of the centre's rate, kept where a search asks for the largest radius
 
@@ -52,6 +55,13 @@ class ContractionProof(Proof):
     metric : str
     form : str
         Which argument proved it.
+
+    Examples
+    --------
+    >>> ridge = ao.Problem(ao.Dense(1, 1), [0.0, 1.0], [1.0, 3.0], ao.SquaredError(), weight_decay=0.1)
+    >>> proof = ao.prove_contraction(ridge, [2.0, 1.0], 0.5)
+    >>> proof.status, bool(proof.rate > 0)
+    ('proved', True)
     """
 
     rate: float
@@ -64,6 +74,15 @@ class ContractionProof(Proof):
     centre: np.ndarray
     metric: str
     form: str
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the radius that is proved, or that a counterexample was found within, into `ax` or a new figure."""
+        from actionopt import figures
+        from actionopt.contraction.proof.draw import draw_radii
+
+        ax = figures.axes(ax)
+        draw_radii(ax, [""], [self.radius if self.proved else 0.0], [self.radius if self.status == "refuted" else None])
+        return ax
 
     def rows(self) -> list[tuple[str, Any]]:
         rows: list[tuple[str, Any]] = [

@@ -55,6 +55,12 @@ class FitProof(Proof):
         Upper bound of the energy of a start.
     path_length : float
         No flow is longer, in the norm of the mass.
+
+    Examples
+    --------
+    >>> wide = ao.Problem([ao.Dense(1, 3)], [[1.0]], [[1.0, 2.0, 3.0]], ao.SquaredError())
+    >>> bool(ao.prove_fit(wide, wide.initial_weights()).proved)
+    True
     """
 
     radius: float

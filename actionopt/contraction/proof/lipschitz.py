@@ -36,6 +36,12 @@ class LipschitzBounds:
         Condition number of the layerwise metric (of the mass where the output metric is None).
     radius : float
         Of the ball, in the norm of the mass.
+
+    Examples
+    --------
+    >>> bounds = ao.bound_lipschitz(problem, w, 0.01)
+    >>> bool(bounds.kappa >= ao.estimate_lipschitz(problem, w[None]).kappa)
+    True
     """
 
     kappa: float

@@ -74,6 +74,14 @@ class StabilityProof:
     message : str
     seconds : float
         Processor time.
+
+    Examples
+    --------
+    >>> ridge = ao.Problem(ao.Dense(1, 1), [0.0, 1.0], [1.0, 3.0], ao.SquaredError(), weight_decay=0.5)
+    >>> centre = ao.train(ridge).weights
+    >>> proof = ao.prove_stability(ridge, centre, replacements=([[0.5]], [[2.0]]), quantity="limit")
+    >>> bool(proof.proved and proof.bound > 0)
+    True
     """
 
     status: str
@@ -158,6 +166,14 @@ def prove_stability(
     ------
     InputError
         If an argument cannot be used.
+
+    Examples
+    --------
+    >>> ridge = ao.Problem(ao.Dense(1, 1), [0.0, 1.0], [1.0, 3.0], ao.SquaredError(), weight_decay=0.5)
+    >>> centre = ao.train(ridge).weights
+    >>> proof = ao.prove_stability(ridge, centre, replacements=([[0.5]], [[2.0]]), quantity="limit")
+    >>> bool(proof.proved)
+    True
     """
     if quantity not in QUANTITIES:
         raise unknown_name("quantity", quantity, QUANTITIES)

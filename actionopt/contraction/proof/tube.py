@@ -57,6 +57,13 @@ class TubeProof(Proof):
         Of the basin around the last node; 0 where none was proved.
     equilibrium_within : float or None
         Distance from the last node within which the equilibrium lies that all flows of the tube converge to.
+
+    Examples
+    --------
+    >>> ridge = ao.Problem(ao.Dense(1, 1), [0.0, 1.0], [1.0, 3.0], ao.SquaredError(), weight_decay=0.5)
+    >>> path = ao.flow(ridge, [0.0, 0.0], horizon=20.0, steps=60, metric="euclidean", method="Radau")
+    >>> bool(ao.prove_basin(ridge, path, 0.1).proved)
+    True
     """
 
     times: np.ndarray
@@ -124,6 +131,14 @@ def prove_basin(
     ------
     InputError
         If an argument cannot be used, or the energy has a kink at a node.
+
+    Examples
+    --------
+    >>> ridge = ao.Problem(ao.Dense(1, 1), [0.0, 1.0], [1.0, 3.0], ao.SquaredError(), weight_decay=0.5)
+    >>> path = ao.flow(ridge, [0.0, 0.0], horizon=20.0, steps=60, metric="euclidean", method="Radau")
+    >>> proof = ao.prove_basin(ridge, path, 0.1)
+    >>> bool(proof.proved), proof.radii.shape
+    (True, (61,))
     """
     if not isinstance(trajectory, Trajectory):
         raise InputError(f"prove_basin takes a Trajectory, as flow returns it; got {type(trajectory).__name__}")
