@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from actionopt.constrained.backpropagated import backpropagate, largest, simulate
+from actionopt.constrained.endings import second_word
 from actionopt.constrained.scale import Terms, cost_slopes, terms_at
 from actionopt.constrained.second_order import second_order
 from actionopt.constrained.solution import Solution
 from actionopt.constrained.task import TrainTask
 from actionopt.constrained.training import Trained
-from actionopt.newton.lanczos import Lowest
 from actionopt.nlp import NlpSolution
 from actionopt.problem import Problem
 
@@ -120,20 +120,20 @@ def solution_of(task: TrainTask, certificate: Certificate, formulation: str) -> 
     if status == "converged" and lowest is not None and lowest.sign < 0 and nlp.stats["iterations"] == 0:
         status, message = "saddle", _said(nlp.stats["solver"], "saddle", nlp.stats["iterations"])
     if status == "infeasible":
-        message += _violated(task, trained)
+        message += violated(task, trained)
     if lowest is not None:
-        message += _second_word(lowest)
+        message += second_word(lowest)
     minimum = None if lowest is None or status != "converged" else {-1: False, 0: None, 1: True}[lowest.sign]
     return Solution(
         weights=w,
         energy=energy,
-        multipliers=_listed(problem, trained.multipliers),
+        multipliers=listed(problem, trained.multipliers),
         gradient_norm=float(abs(gradient).max(initial=0.0)),
         success=status == "converged",
         status=status,
         message=message,
         stats={**nlp.stats, "formulation": formulation, "relative_residual": certificate.worst},
-        states=_listed(problem, trained.states),
+        states=listed(problem, trained.states),
         bounds_multipliers=trained.bounds_multipliers,
         constraint_multipliers=trained.constraint_multipliers,
         adjoint_error=certificate.adjoint_error,
@@ -142,7 +142,7 @@ def solution_of(task: TrainTask, certificate: Certificate, formulation: str) -> 
     )
 
 
-def _listed(problem: Problem, arrays: list[np.ndarray] | None) -> list[np.ndarray]:
+def listed(problem: Problem, arrays: list[np.ndarray] | None) -> list[np.ndarray]:
     """Leave out the nodes that only gather what a cost sees."""
     pairs = zip(problem.modules, arrays or [], strict=False)
     return [array for module, array in pairs if not module.is_reading]
@@ -184,12 +184,7 @@ def _said(solver: str, status: str, iterations: int, **words: Any) -> str:
     return f"{solver}: {status} after {iterations} iterations; {ADVICE[status].format(**words)}"
 
 
-def _second_word(lowest: Lowest) -> str:
-    word = {-1: "a saddle", 0: "flat in some direction, to rounding", 1: "a minimum"}[lowest.sign]
-    return f"; lowest eigenvalue of the Hessian {lowest.value:.2e}: {word}"
-
-
-def _violated(task: TrainTask, trained: Trained) -> str:
+def violated(task: TrainTask, trained: Trained) -> str:
     """Name the constraint that is violated most."""
     states = trained.states or simulate(task.problem, trained.weights)
     found = []

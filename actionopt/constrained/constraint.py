@@ -77,6 +77,7 @@ class PlacedConstraint:
     lower: np.ndarray
     upper: np.ndarray
     on_state: bool
+    value: Callable[..., Any]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -160,7 +161,7 @@ def _placed(problem: Problem, constraint: Constraint, name: str) -> PlacedConstr
         condition = Condition(None, index - first, shape)
     function = _function(name, where, constraint, size, int(np.prod(shape[1:] if condition.group is None else shape)))
     lower, upper = _limits(name, where, constraint, shape)
-    return PlacedConstraint(name, condition, function, lower, upper, condition.group is None)
+    return PlacedConstraint(name, condition, function, lower, upper, condition.group is None, constraint.value)
 
 
 def _tried(name: str, where: str, constraint: Constraint, ops: Any, x: Any, given: str) -> Any:

@@ -175,13 +175,14 @@ def control(
     state, costs, constraints = Input(z0[None], name="start"), [], []
     steps = [Stage(dynamics, f"stage {k}") for k in range(1, stages + 1)]
     node: Any = state
+    # one object for all stages: what is the same is evaluated together
+    each = StageCost((lambda ops, u, z: ops.sum(z) * 0.0) if stage_cost is None else stage_cost, sizes)
+    limit = None if stage_constraint is None else _of_both(stage_constraint, sizes)
     for number, step in enumerate(steps):
-        if stage_cost is not None or stage_constraint is not None:
+        if stage_cost is not None or limit is not None:
             read = Reading(step, f"reading {number}")(node)
-            seen = (lambda ops, u, z: ops.sum(z) * 0.0) if stage_cost is None else stage_cost
-            costs.append(Cost(read, StageCost(seen, sizes), weight=0.0 if stage_cost is None else 1.0))
-            if stage_constraint is not None:
-                limit = _of_both(stage_constraint, sizes)
+            costs.append(Cost(read, each, weight=0.0 if stage_cost is None else 1.0))
+            if limit is not None:
                 constraints.append(Constraint(limit, on=read, upper=0.0, name=f"stage constraint at stage {number}"))
         node = step(node)
     last = (lambda ops, z: ops.sum(z) * 0.0) if end_cost is None else end_cost

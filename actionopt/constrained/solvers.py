@@ -5,7 +5,6 @@ A solver of our own is a class with `solve` and a line in `OWN`; every other nam
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Protocol
 
@@ -13,12 +12,13 @@ import numpy as np
 
 from actionopt.constrained.backpropagated import simulate
 from actionopt.constrained.certify import Certificate, certify, solution_of, unresolved
-from actionopt.constrained.newton import NewtonOptions, train_newton
+from actionopt.constrained.limited import is_limited, train_limited, why_not_newton
+from actionopt.constrained.newton import train_newton
 from actionopt.constrained.scale import cost_slopes, terms_at
 from actionopt.constrained.solution import Solution
 from actionopt.constrained.task import TrainTask, resolve_formulation
 from actionopt.constrained.training import solve_casadi
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import unknown_name
 from actionopt.nlp.plugins import installed_solvers, is_nlp_solver
 
 COARSE = 100  # times tol: what "newton", which does not go on at the scale of single weights, is held to for each
@@ -46,17 +46,23 @@ class Casadi:
 
 
 class Newton:
-    """Newton's method in NumPy: no program is built; no bounds or constraints."""
+    """Newton's method in NumPy: no program is built."""
 
     def solve(self, task: TrainTask) -> Solution:
-        if task.bounded or task.constraints:
-            raise InputError("solver 'newton' takes no bounds or constraints: solver='ipopt' does")
-        limit = math.inf if task.time_limit is None else task.time_limit
-        options = NewtonOptions(task.tol, task.max_iterations, task.progress, task.callback, limit, task.second_order)
-        return _resolved(task, train_newton(task.problem, task.start, task.formulation, task.options, options))
+        if is_limited(task):
+            return train_limited(task)
+        return _resolved(task, train_newton(task))
 
 
-OWN: dict[str, TrainSolver] = {"newton": Newton()}
+class Auto:
+    """What was measured best: "newton", and "ipopt" for what it does not take."""
+
+    def solve(self, task: TrainTask) -> Solution:
+        name = "ipopt" if task.options or why_not_newton(task) else "newton"
+        return make_solver(name).solve(replace(task, solver=name))
+
+
+OWN: dict[str, TrainSolver] = {"auto": Auto(), "newton": Newton()}
 
 
 def make_solver(name: str) -> TrainSolver:
@@ -70,7 +76,7 @@ def make_solver(name: str) -> TrainSolver:
     if name in OWN:
         return OWN[name]
     if not is_nlp_solver(name):
-        raise unknown_name("solver", name, ("auto", *OWN, *installed_solvers()))
+        raise unknown_name("solver", name, (*OWN, *installed_solvers()))
     return Casadi()
 
 

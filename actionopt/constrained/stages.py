@@ -1,28 +1,29 @@
-"""A chain as stages: values, Jacobians and second derivatives of all modules, each kind of module in one call."""
+"""A chain as stages: values, Jacobians and second derivatives of all modules, each kind of module in one call.
+
+    E(w, z) = mean_b sum_j c_j loss_j + rho/2 |w|^2,      f_a(z_{a-1}, w_a) - z_a = 0,      conditions on y, one by one:
+
+a state, the weights of a module, or a control together with the state that it acts on. States and weights are flat
+vectors, z `(N,)` stage after stage and sample after sample.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from actionopt.constrained.constraint import PlacedConstraint
+from actionopt.constrained.spots import READING, STATE, WEIGHTS, Spots
+from actionopt.constrained.stage_point import ChainPoint, Conditions, Costs, Kind
 from actionopt.modules import Module
-from actionopt.newton.riccati import Stage
-from actionopt.ops import NUMPY, LinearProgram
-from actionopt.ops.linear import recording
+from actionopt.network import Network
+from actionopt.ops import NUMPY
 from actionopt.problem import Problem
 from actionopt.stacking import same_formula
 
-RECORD, DUALS = recording(NUMPY)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Modules of one formula and the stages, counted from 0, at which they stand."""
-
-    module: Module
-    stages: tuple[int, ...]
+MOST_EQUALITIES = 32  # each costs a column of every step
+MOST_VARIABLES = 64  # of a condition, whose Hessian is formed
 
 
 class Chain:
@@ -31,165 +32,173 @@ class Chain:
     Parameters
     ----------
     problem : Problem
-        Its network is a chain; costs may sit on any of its nodes.
+        Its network is a chain; costs may sit on any of its nodes, and on nodes that only read a stage.
     scale : float
+    constraints : sequence of PlacedConstraint
+
+    Attributes
+    ----------
+    low, high : arrays (m,)
+        Limits of the conditions c, constraint after constraint.
     """
 
-    def __init__(self, problem: Problem, scale: float) -> None:
+    def __init__(self, problem: Problem, scale: float = 1.0, constraints: Sequence[PlacedConstraint] = ()) -> None:
         network = problem.network
-        self.problem, self.scale = problem, scale
+        self.problem, self.scale, self.network = problem, scale, network
         self.inputs = network.data[0]
-        self.modules: list[Module] = [place.module for place in network.placed]  # type: ignore[misc]
-        self.depth, self.samples = len(self.modules), network.samples
-        self.kinds = _kinds(self.modules)
-        self.decay = problem.weight_decay / scale
+        self.samples, self.decay = network.samples, problem.weight_decay / scale
+        self.spine = [place for place in network.placed if not place.module.is_reading]  # type: ignore[union-attr]
+        self.depth = len(self.spine)
+        self.stage_of = {place.index: a for a, place in enumerate(self.spine)}
+        self._stage_of_group = {place.group: a for a, place in enumerate(self.spine)}
+        groups = [network.groups[place.group] for place in self.spine]  # type: ignore[index]
+        self.weights_at = [np.arange(group.slice.start, group.slice.stop) for group in groups]
+        self.states_at = _state_places(self.samples, [self.inputs.shape[1], *(place.size for place in self.spine)])
+        self.data_size, self.size = self.inputs.size, sum(places.size for places in self.states_at[1:])
+        self.kinds = self._kinds()
+        self.place = {a: (k, p) for k, kind in enumerate(self.kinds) for p, a in enumerate(kind.stages)}
+        self.costs = self._costs()
+        self.conditions = self._conditions(constraints)
+        self.low = np.concatenate([np.zeros(0), *(c.lower.ravel() for c in constraints)])
+        self.high = np.concatenate([np.zeros(0), *(c.upper.ravel() for c in constraints)])
 
     @staticmethod
-    def fits(problem: Problem) -> bool:
-        """Whether every module takes the state before it alone, on weights of its own."""
-        network = problem.network
-        links = all(place.of == (index,) for index, place in enumerate(network.placed))
-        return len(network.data) == 1 and links and len(network.groups) == len(network.placed)
+    def fits(problem: Problem, constraints: Sequence[PlacedConstraint] = ()) -> bool:
+        """Whether every module takes the state before it alone, on weights of its own, but for readings of a stage."""
+        return not why_no_chain(problem, constraints)
 
-    def split(self, w: np.ndarray) -> list[np.ndarray]:
-        return self.problem.network.split(NUMPY, w)
-
-    def simulate(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return the states that the weights lead to."""
-        return self.problem.network.forward(NUMPY, weights)[1:]
-
-    def adjoints(self, weights: Sequence[np.ndarray], states: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return the adjoints at simulated states."""
-        network, all_states = self.problem.network, [self.inputs, *states]
-        part = 1.0 / (self.samples * self.scale)
-        sources = {node: slope * part for node, slope in network.slopes(NUMPY, all_states).items()}
-        arrived = network.backward(NUMPY, weights, all_states, sources)[0][1:]
-        return [np.zeros_like(z) if lam is None else lam for lam, z in zip(arrived, states, strict=True)]
-
-    def outputs(self, weights: Sequence[np.ndarray], states: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return `f_a(z_{a-1}, w_a)` of every module."""
-        found: list[np.ndarray] = [self.inputs] * self.depth
-        for kind, w, z in self._stacks(weights, states):
-            for index, out in zip(kind.stages, kind.module.forward(NUMPY, w, z), strict=True):
-                found[index] = np.broadcast_to(out, (self.samples, out.shape[-1]))
-        return found
-
-    def energy(self, weights: Sequence[np.ndarray], states: Sequence[np.ndarray]) -> float:
-        losses = self.problem.network.values(NUMPY, [self.inputs, *states])
-        return float(losses.mean()) / self.scale + 0.5 * self.decay * sum(float(w @ w) for w in weights)
-
-    def weight_slopes(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return `dE/dw_a` at fixed states: the decay's."""
-        return [self.decay * w for w in weights]
-
-    def slopes(self, states: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return `dE/dz_a (B, d_a)`, states taken for independent."""
-        found = self.problem.network.slopes(NUMPY, [self.inputs, *states])
-        part = 1.0 / (self.samples * self.scale)
-        return [found[k] * part if k in found else np.zeros_like(z) for k, z in enumerate(states, start=1)]
-
-    def pull(
-        self, weights: Sequence[np.ndarray], states: Sequence[np.ndarray], multipliers: Sequence[np.ndarray]
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return `sum_b B_a^T lam_a (n_a,)` and `A_a^T lam_a (B, d_{a-1})` of every module."""
-        to_weights: list[np.ndarray] = [self.inputs] * self.depth
-        to_states: list[np.ndarray] = [self.inputs] * self.depth
-        for kind, w, z in self._stacks(weights, states):
-            lam = np.stack([multipliers[index] for index in kind.stages])
-            own, onward = kind.module.vjp(NUMPY, w, z, kind.module.forward(NUMPY, w, z), lam)
-            for place, index in enumerate(kind.stages):
-                to_weights[index], to_states[index] = own[place], onward[place]
-        return to_weights, to_states
-
-    def stages(
-        self, weights: Sequence[np.ndarray], states: Sequence[np.ndarray], multipliers: Sequence[np.ndarray]
-    ) -> tuple[list[Stage], np.ndarray]:
-        """Return Jacobians and the Hessian of the Lagrangian, stage by stage, and the Hessian in the last state."""
-        ends = self._loss_hessians(states)
-        found: list[Stage | None] = [None] * self.depth
-        for kind, w, z in self._stacks(weights, states):
-            lam = np.stack([multipliers[index] for index in kind.stages])
-            a, b = _jacobians(kind.module, w, z)
-            zz, zw = _in_states(kind.module, w, z, lam)
-            ww = _in_weights(kind.module, w, z, lam)
-            for place, index in enumerate(kind.stages):
-                bent = zz[place] + ends[index] if index and index in ends else zz[place]
-                decay = self.decay * np.eye(ww.shape[-1])
-                found[index] = Stage(a[place], b[place], bent, zw[place], ww[place] + decay)
-        last = ends.get(self.depth)
-        size = states[-1].shape[-1]
-        return found, np.zeros((self.samples, size, size)) if last is None else last  # type: ignore[return-value]
-
-    def _loss_hessians(self, states: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
-        """Return the Hessians of the costs, `(B, d, d)`, by node."""
-        network = self.problem.network
-        found: dict[int, np.ndarray] = {}
-        for term, targets in zip(network.costs, network.targets, strict=True):
-            y = states[term.node - 1]
-            columns = [term.loss.curvature(NUMPY, y, targets, one + 0.0 * y) for one in np.eye(y.shape[-1])]
-            hessian = np.stack(columns, axis=-1) * (term.weight / (self.samples * self.scale))
-            found[term.node] = found[term.node] + hessian if term.node in found else hessian
-        return found
-
-    def _stacks(
-        self, weights: Sequence[np.ndarray], states: Sequence[np.ndarray]
-    ) -> list[tuple[Kind, np.ndarray, np.ndarray]]:
-        """Return every kind of module with its weights `(P, n)` and its inputs `(P, B, d)`."""
-        inputs = [self.inputs, *states]
+    def _kinds(self) -> list[Kind]:
+        found: list[tuple[Module, list[int]]] = []
+        for a, place in enumerate(self.spine):
+            module: Module = place.module  # type: ignore[assignment]
+            for known, stages in found:
+                if same_formula(known, module):
+                    stages.append(a)
+                    break
+            else:
+                found.append((module, [a]))
         return [
-            (kind, np.stack([weights[i] for i in kind.stages]), np.stack([inputs[i] for i in kind.stages]))
-            for kind in self.kinds
+            Kind(
+                module,
+                tuple(stages),
+                np.stack([self.weights_at[a] for a in stages]),
+                np.stack([self.states_at[a] for a in stages]),
+                np.stack([self.states_at[a + 1] for a in stages]) - self.data_size,
+            )
+            for module, stages in found
         ]
 
+    def _spot_of(self, node: int) -> tuple[str, int]:
+        """Return what is seen at a node of the network, and at which stage."""
+        if node in self.stage_of:
+            return STATE, self.stage_of[node]
+        place = self.network.nodes[node]
+        return (STATE, -1) if place.module is None else (READING, self._stage_of_group[place.group])
 
-def _kinds(modules: Sequence[Module]) -> list[Kind]:
-    found: list[tuple[Module, list[int]]] = []
-    for index, module in enumerate(modules):
-        for known, stages in found:
-            if same_formula(known, module):
-                stages.append(index)
-                break
-        else:
-            found.append((module, [index]))
-    return [Kind(module, tuple(stages)) for module, stages in found]
+    def _costs(self) -> list[Costs]:
+        together: dict[Any, list[tuple[int, np.ndarray]]] = {}
+        for term, targets in zip(self.network.costs, self.network.targets, strict=True):
+            what, a = self._spot_of(term.node)
+            size = self.network.nodes[term.node].size
+            if term.weight:
+                together.setdefault((id(term.loss), term.weight, what, size), []).append((a, targets, term.loss))  # type: ignore[arg-type]
+        found = []
+        for (_, weight, what, _), entries in together.items():
+            stages, targets, losses = zip(*entries, strict=True)
+            factor = weight / (self.samples * self.scale)
+            joined = np.stack(targets) if len(targets) > 1 else targets[0]
+            found.append(Costs(Spots.of(self, what, stages), losses[0], weight, factor, joined))
+        return found
+
+    def _conditions(self, constraints: Sequence[PlacedConstraint]) -> list[Conditions]:
+        together: dict[Any, list[tuple[int, np.ndarray]]] = {}
+        start, values = 0, {}
+        for constraint in constraints:
+            what, a = (
+                (WEIGHTS, self._stage_of_group[constraint.condition.group])
+                if constraint.condition.node is None
+                else self._spot_of(constraint.condition.node + len(self.network.data))
+            )
+            rows = start + np.arange(constraint.lower.size).reshape(1 if what == WEIGHTS else self.samples, -1)
+            start += constraint.lower.size
+            size = len(self.weights_at[a]) if what != STATE else self.states_at[a + 1].shape[1]
+            alone = a if what == WEIGHTS else None
+            key = (id(constraint.value), what, size, rows.shape[1], alone)
+            values[key] = constraint.value
+            together.setdefault(key, []).append((a, rows))
+        return [
+            Conditions(Spots.of(self, key[1], [a for a, _ in entries]), values[key], np.stack([r for _, r in entries]))
+            for key, entries in together.items()
+        ]
+
+    def joined(self, z: np.ndarray) -> np.ndarray:
+        """Return data and states in one array."""
+        return np.concatenate([self.inputs.ravel(), z])
+
+    def by_node(self, w: np.ndarray, z: np.ndarray) -> list[np.ndarray]:
+        """Return z as states `(B, d_k)` of the network's nodes that run a module, those that only read among them."""
+        x, found = self.joined(z), []
+        for place in self.network.placed:
+            what, a = self._spot_of(place.index)
+            after = self.states_at[a + 1] if what == STATE else self.states_at[a]
+            parts = (
+                []
+                if what == STATE
+                else [np.broadcast_to(w[self.weights_at[a]], (self.samples, len(self.weights_at[a])))]
+            )
+            found.append(np.concatenate([*parts, x[after]], axis=1))
+        return found
+
+    def by_stage(self, z: np.ndarray) -> list[np.ndarray]:
+        """Return z, or multipliers, as arrays `(B, d_a)`, one a stage."""
+        return [z[places - self.data_size] for places in self.states_at[1:]]
+
+    def simulate(self, w: np.ndarray) -> np.ndarray:
+        """Return the states that the weights lead to."""
+        z, found = self.inputs, []
+        for place, at in zip(self.spine, self.weights_at, strict=True):
+            z = np.broadcast_to(place.module.forward(NUMPY, w[at], z), (self.samples, place.size))  # type: ignore[union-attr]
+            found.append(z.ravel())
+        return np.concatenate(found)
+
+    def at(self, w: np.ndarray, z: np.ndarray) -> ChainPoint:
+        """Return the chain at weights `(n,)` and states `(N,)`."""
+        return ChainPoint(self, w, z)
 
 
-def _jacobians(module: Module, w: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return `A (P, B, e, d)` and `B (P, B, e, n)` at weights `(P, n)` and inputs `(P, B, d)`: one vjp an output."""
-    w1, z1 = w[:, None, :], z[:, :, None, :]  # samples as a leading axis: nothing is summed over them
-    rows = np.eye(module.out_size)[:, None, None, None, :]
-    out = module.forward(NUMPY, w1, z1)
-    to_weights, to_inputs = module.vjp(NUMPY, w1, z1, out, rows + 0.0 * out)
-    shape = (module.out_size, *z.shape[:-1])
-    a = np.broadcast_to(to_inputs, (*shape, 1, module.in_size))[..., 0, :]
-    b = np.broadcast_to(to_weights, (*shape, module.weight_size))
-    return np.moveaxis(a, 0, -2), np.moveaxis(b, 0, -2)
+def why_no_chain(problem: Problem, constraints: Sequence[PlacedConstraint] = ()) -> str:
+    """Say why a problem is no chain with conditions that stay within a stage; "" where it is."""
+    network: Network = problem.network
+    if len(network.data) != 1:
+        return f"it takes {len(network.data)} inputs"
+    before, spine = 0, []
+    for place in network.placed:
+        if place.module.is_reading:  # type: ignore[union-attr]
+            continue
+        if place.of != (before,):
+            return f"node {place.name!r} takes another state than the one before it"
+        spine.append(place)
+        before = place.index
+    stage = {place.group: place for place in spine}
+    if len(stage) != len(spine):
+        return "modules share weights"
+    for place in network.placed:
+        if place.module.is_reading and (place.group not in stage or stage[place.group].of != place.of):  # type: ignore[union-attr]
+            return f"node {place.name!r} reads another state than its stage"
+    equalities = sum(int((c.lower == c.upper).sum()) for c in constraints)
+    if equalities > MOST_EQUALITIES:
+        return f"its constraints are {equalities} equalities, more than {MOST_EQUALITIES}"
+    for constraint in constraints:
+        on = constraint.condition
+        size = network.groups[on.group].size if on.node is None else network.placed[on.node].size  # type: ignore[index]
+        if size > MOST_VARIABLES:
+            return f"{constraint.name} is a condition on {size} numbers, more than {MOST_VARIABLES}"
+    return ""
 
 
-def _in_states(module: Module, w: np.ndarray, z: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the derivatives of `A^T lam` and `B^T lam` in the inputs: `(P, B, d, d)` and `(P, B, d, n)`."""
-    d, n = module.in_size, module.weight_size
-    z1 = z[:, :, None, :]
-    program = _change(module, w[:, None, :], z1, lam[:, :, None, :])
-    own, onward = program(np.zeros((d, 1, 1, n)), np.eye(d)[:, None, None, None, :] + 0.0 * z1)
-    zz = np.broadcast_to(onward, (d, *z.shape[:-1], 1, d))[..., 0, :]
-    zw = np.broadcast_to(own, (d, *z.shape[:-1], n))
-    return np.moveaxis(zz, 0, -2), np.moveaxis(zw, 0, -2)
-
-
-def _in_weights(module: Module, w: np.ndarray, z: np.ndarray, lam: np.ndarray) -> np.ndarray:
-    """Return the derivative of `sum_b B_b^T lam_b` in the weights, `(P, n, n)`."""
-    n = module.weight_size
-    if not n:
-        return np.zeros((len(w), 0, 0))
-    own = _change(module, w, z, lam)(np.eye(n)[:, None, :] + 0.0 * w, 0.0 * z)[0]
-    return np.moveaxis(np.broadcast_to(own, (n, len(w), n)), 0, -2)
-
-
-def _change(module: Module, w: np.ndarray, z: np.ndarray, lam: np.ndarray) -> LinearProgram:
-    """Record what tangents of weights and inputs do to what `vjp` gives for the adjoint lam."""
-    dw, dz = RECORD.variable(w.shape[-1:]), RECORD.variable(z.shape[-2:])
-    wd, zd = DUALS.dual(w, dw), DUALS.dual(z, dz)
-    pulled = module.vjp(DUALS, wd, zd, module.forward(DUALS, wd, zd), DUALS.dual(lam, None))
-    tangents = [DUALS.parts(x)[1] for x in pulled]
-    return LinearProgram([dw, dz], [own * 0.0 if t is None else t for own, t in zip((dw, dz), tangents, strict=True)])
+def _state_places(samples: int, sizes: Sequence[int]) -> list[np.ndarray]:
+    """Where data and states lie in one array, each `(B, d)`."""
+    ends = np.cumsum([0, *(samples * size for size in sizes)])
+    return [
+        start + np.arange(samples * size).reshape(samples, size) for start, size in zip(ends[:-1], sizes, strict=True)
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from actionopt.constrained.constraint import PlacedConstraint, make_bounds, plac
 from actionopt.constrained.history import Moment
 from actionopt.constrained.lifted import Quadratic
 from actionopt.constrained.scale import Terms, terms_at
+from actionopt.constrained.stage_terms import stage_slopes, stage_terms
+from actionopt.constrained.stages import Chain
 from actionopt.errors import InputError, unknown_name
 from actionopt.nlp.plugins import check_limits
 from actionopt.problem import Problem
@@ -35,8 +38,6 @@ class TrainTask:
     max_iterations : int
     time_limit : float or None
     options : mapping or None
-    terms : Terms
-        The size of the terms of the first-order conditions at the start.
     bounds : (low, high)
         Arrays `(n,)`.
     constraints : tuple of PlacedConstraint
@@ -54,13 +55,22 @@ class TrainTask:
     max_iterations: int
     time_limit: float | None
     options: Mapping[str, Any] | None
-    terms: Terms
     bounds: tuple[np.ndarray, np.ndarray]
     constraints: tuple[PlacedConstraint, ...] = ()
     penalty: Quadratic | None = None
     second_order: bool = False
     progress: bool = False
     callback: Callable[[Moment], Any] | None = None
+
+    @cached_property
+    def terms(self) -> Terms:
+        """The size of the terms of the first-order conditions at the start."""
+        if any(module.is_reading for module in self.problem.modules) and Chain.fits(self.problem):
+            chain = Chain(self.problem)
+            point = chain.at(self.start, chain.simulate(self.start))
+            with np.errstate(all="ignore"):
+                return stage_terms(point, stage_slopes(point))
+        return terms_at(self.problem, self.start)
 
     @property
     def scale(self) -> float:
@@ -116,7 +126,6 @@ def make_task(
         max_iterations=max_iterations,
         time_limit=None if time_limit == math.inf else time_limit,
         options=options,
-        terms=terms_at(problem, w),
         bounds=low_high,
         constraints=tuple(placed),
         penalty=penalty,
@@ -124,12 +133,6 @@ def make_task(
         progress=progress,
         callback=callback,
     )
-
-
-def is_limited(problem: Problem, bounds: Any, constraints: Any) -> bool:
-    """Whether bounds or constraints were given, or belong to the problem."""
-    own = getattr(problem, "bounds", None) is not None or bool(getattr(problem, "constraints", ()))
-    return own or bounds is not None or bool(as_list(constraints))
 
 
 def as_list(constraints: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from actionopt.constrained.history import Moment
 from actionopt.constrained.solution import Solution
 from actionopt.constrained.solvers import make_solver
-from actionopt.constrained.task import is_limited, make_task
+from actionopt.constrained.task import make_task
 from actionopt.errors import SolverError
 from actionopt.problem import Problem, takes_problem
 
@@ -40,9 +40,9 @@ def train(
     w0 : array (n,), optional
         Start; `problem.initial_weights()` where None. States start where the weights put them.
     solver : str
-        "newton" (Newton's method in NumPy: no program is built; no bounds or constraints), "ipopt", "fatrop" (depth is
-        the stage index), "sqpmethod" or any other NLP solver that CasADi has installed. "auto" is "newton", and "ipopt"
-        where there are bounds or constraints.
+        "newton" (Newton's method in NumPy: no program is built; bounds on any network, constraints on chains and
+        control problems), "ipopt", "fatrop" (depth is the stage index), "sqpmethod" or any other NLP solver that CasADi
+        has installed. "auto" is "newton", and "ipopt" for constraints on other networks, and where there are `options`.
     formulation : "auto", "lifted" or "condensed"
         Whether states are variables and layer equations constraints (multiple shooting in depth), or eliminated
         (single shooting; for few weights or many samples). "auto" is lifted, but condensed for ipopt where a module
@@ -87,8 +87,6 @@ def train(
     >>> found.status, bool(found.gradient_norm < 1e-6)
     ('converged', True)
     """
-    if solver == "auto":
-        solver = "ipopt" if is_limited(problem, bounds, constraints) else "newton"
     chosen = make_solver(solver)
     task = make_task(
         problem,

@@ -63,3 +63,12 @@ class Minimum:
 def largest(values: np.ndarray) -> float:
     """Return the largest entry by modulus; NaN where one is."""
     return float(abs(values).max(initial=0.0))
+
+
+def size_of(point: Point) -> float:
+    """Return a size of the function about a point: its value and what its slope adds over the size of x; 1 if nothing.
+
+    A function may vanish where it starts, and its gradient too.
+    """
+    size = abs(point.value) + largest(point.gradient) * max(largest(point.x), 1.0)
+    return size or 1.0

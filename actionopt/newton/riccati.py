@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,11 +52,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Step:
-    """The solution: weights `(n_a,)`, states `(B, d_a)` and multipliers `(B, d_a)`, one a stage."""
+    """The solution: weights `(n,)`, states and multipliers `(N,)`, stage after stage; or a column a right-hand side."""
 
-    weights: list[np.ndarray]
-    states: list[np.ndarray]
-    multipliers: list[np.ndarray]
+    weights: np.ndarray
+    states: np.ndarray
+    multipliers: np.ndarray
 
 
 class Riccati:
@@ -76,71 +77,84 @@ class Riccati:
     """
 
     def __init__(self, stages: Sequence[Stage], end: np.ndarray, shift: float = 0.0) -> None:
-        self.stages = stages
-        self.costs = [_diagonal(end, shift)]  # P_L .. P_0
+        self.samples = len(end)
+        self.a = [_block(stage.a) for stage in stages]
+        self.b = [_rows(stage.b) for stage in stages]
+        self.at_weights = _cuts([b.shape[1] for b in self.b])
+        self.at_states = _cuts([len(b) for b in self.b])
+        self.costs: list[Any] = [_diagonal(end, shift)]  # P_L .. P_1
         self.factors: list[Any] = []  # of Lam_L .. Lam_1
-        self.gains: list[np.ndarray] = []  # G_L .. G_1
+        self.slopes: list[Any] = []  # G_L .. G_2
+        self.gains: list[Any] = []  # Lam^-1 G
         for index in reversed(range(len(stages))):
-            self._eliminate(stages[index], shift, first=index == 0)
-        for held in (self.costs, self.factors, self.gains):
+            self._eliminate(stages[index], index, shift)
+        for held in (self.costs, self.factors, self.slopes, self.gains):
             held.reverse()
 
-    def _eliminate(self, stage: Stage, shift: float, first: bool) -> None:
-        cost = self.costs[-1]
-        n = stage.ww.shape[0]
-        b = stage.b.reshape(len(cost), n)
+    def _eliminate(self, stage: Stage, index: int, shift: float) -> None:
+        cost, a, b = self.costs[-1], self.a[index], self.b[index]
+        n = b.shape[1]
         pb = cost @ b
         lam = stage.ww + b.T @ pb
-        lam.flat[:: n + 1] += shift
+        if shift:
+            lam.flat[:: n + 1] += shift
         if not np.isfinite(lam).all():
             raise LinAlgError("the quadratic program is not finite")
         factor = _cholesky(lam) if n else None
         self.factors.append(factor)
-        if first:
-            self.gains.append(np.zeros((n, 0)))
+        if index == 0:
             return
-        gain = stage.zw.reshape(stage.zw.shape[0] * stage.zw.shape[1], n).T + _columns(pb.T, stage.a)
+        slope = _rows(stage.zw).T + _columns(pb.T, a)
+        gain = slope if factor is None else dpotrs(factor, slope)[0]
+        self.slopes.append(slope)
         self.gains.append(gain)
-        through = _columns(_columns(cost, stage.a).T, stage.a)
-        before = through + _diagonal(stage.zz, shift)
-        if factor is not None:
-            before -= gain.T @ dpotrs(factor, gain)[0]
+        before = _columns(_columns(cost, a).T, a) + _diagonal(stage.zz, shift) - slope.T @ gain
         self.costs.append(0.5 * (before + before.T))
 
-    def solve(self, c: Sequence[np.ndarray], q: Sequence[np.ndarray], r: Sequence[np.ndarray]) -> Step:
-        """Return the solution for constants `c_a (B, d_a)`, and slopes `q_a (B, d_a)` of z_a, `r_a (n_a,)` of w_a."""
-        slope, affine = q[-1].ravel(), []
-        slopes = [slope]
-        for index in reversed(range(len(self.stages))):
-            stage = self.stages[index]
-            onward = self.costs[self._cost(index + 1)] @ c[index].ravel() + slope
-            per_sample = onward.reshape(stage.a.shape[0], -1, 1)
-            k = r[index] + (stage.b.reshape(len(onward), stage.ww.shape[0]).T @ onward)
-            if self.factors[index] is not None:
-                k = dpotrs(self.factors[index], k)[0]
-            affine.append(k)
+    def solve(self, c: np.ndarray, q: np.ndarray, r: np.ndarray) -> Step:
+        """Return the solution for constants c and slopes q `(N,)`, of all states, and slopes r `(n,)` of all weights.
+
+        Matrices `(N, K)` and `(n, K)` are K right-hand sides at once.
+        """
+        slope, affine, slopes = q[self.at_states[-1]], [], []
+        for index in reversed(range(len(self.a))):
+            slopes.append(slope)
+            b = self.b[index]
+            onward = self.costs[index] @ c[self.at_states[index]] + slope
+            k = r[self.at_weights[index]] + b.T @ onward
+            affine.append(dpotrs(self.factors[index], k)[0] if b.shape[1] else k)
             if index:
-                slope = q[index - 1].ravel() + (stage.a.swapaxes(-1, -2) @ per_sample).ravel() - self.gains[index].T @ k
-                slopes.append(slope)
+                pulled = _transposed_times(self.a[index], onward)
+                slope = q[self.at_states[index - 1]] + pulled - self.gains[index - 1].T @ k
         return self._forward(c, affine[::-1], slopes[::-1])
 
-    def _forward(self, c: Sequence[np.ndarray], affine: list[np.ndarray], slopes: list[np.ndarray]) -> Step:
+    def _forward(self, c: np.ndarray, affine: list[np.ndarray], slopes: list[np.ndarray]) -> Step:
         weights, states, multipliers = [], [], []
-        z = np.zeros((self.stages[0].a.shape[0], self.stages[0].a.shape[2]))
-        for index, stage in enumerate(self.stages):
-            w = -affine[index]
-            if index and self.factors[index] is not None:
-                w = w - dpotrs(self.factors[index], self.gains[index] @ z.ravel())[0]
-            z = (stage.a @ z[..., None])[..., 0] + stage.b @ w + c[index]
-            multiplier = self.costs[self._cost(index + 1)] @ z.ravel() + slopes[index]
+        z: Any = None
+        for index, b in enumerate(self.b):
+            w = -affine[index] if z is None else -(affine[index] + self.gains[index - 1] @ z)
+            after = b @ w + c[self.at_states[index]]
+            z = after if z is None else after + _times(self.a[index], z)
             weights.append(w)
             states.append(z)
-            multipliers.append(multiplier.reshape(z.shape))
-        return Step(weights, states, multipliers)
+            multipliers.append(self.costs[index] @ z + slopes[index])
+        return Step(*(np.concatenate(parts) for parts in (weights, states, multipliers)))
 
-    def _cost(self, stage: int) -> int:
-        """Where P of a stage's end stands: there is none for z_0."""
-        return stage - 1
+
+def _cuts(sizes: Sequence[int]) -> list[slice]:
+    ends = np.cumsum([0, *sizes]).tolist()
+    return [slice(start, stop) for start, stop in pairwise(ends)]
+
+
+def _rows(blocks: np.ndarray) -> np.ndarray:
+    """Return blocks `(B, e, n)` one below the other."""
+    samples, rows, columns = blocks.shape
+    return blocks.reshape(samples * rows, columns)
+
+
+def _block(blocks: np.ndarray) -> np.ndarray:
+    """Return one sample's block as a matrix: a batch of one is most of the time nothing but calls."""
+    return blocks[0] if len(blocks) == 1 else blocks
 
 
 def _cholesky(matrix: np.ndarray) -> np.ndarray:
@@ -152,18 +166,36 @@ def _cholesky(matrix: np.ndarray) -> np.ndarray:
 
 
 def _columns(matrix: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """Return `matrix @ blockdiag(blocks)`: `(m, B e)` times `(B, e, d)`."""
+    """Return `matrix @ blockdiag(blocks)`: `(m, B e)` times `(B, e, d)`, or `(e, d)` for one sample."""
+    if blocks.ndim == 2:
+        return matrix @ blocks
     samples, rows, columns = blocks.shape
     parts = matrix.reshape(len(matrix), samples, rows).swapaxes(0, 1) @ blocks
     return parts.swapaxes(0, 1).reshape(len(matrix), samples * columns)
 
 
+def _times(blocks: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return `blockdiag(blocks) @ x` for `x (B d,)` or `(B d, K)`."""
+    if blocks.ndim == 2:
+        return blocks @ x
+    samples, rows, columns = blocks.shape
+    return (blocks @ x.reshape(samples, columns, -1)).reshape(samples * rows, *x.shape[1:])
+
+
+def _transposed_times(blocks: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return _times(blocks.swapaxes(-1, -2), x)
+
+
 def _diagonal(blocks: np.ndarray, shift: float) -> np.ndarray:
     """Return blockdiag(blocks) with a shifted diagonal."""
     samples, size, _ = blocks.shape
-    full = np.zeros((samples, size, samples, size))
-    index = np.arange(samples)
-    full[index, :, index, :] = blocks
-    matrix = full.reshape(samples * size, samples * size)
-    matrix.flat[:: samples * size + 1] += shift
+    if samples == 1:
+        matrix = blocks[0].copy() if shift else blocks[0]
+    else:
+        full = np.zeros((samples, size, samples, size))
+        index = np.arange(samples)
+        full[index, :, index, :] = blocks
+        matrix = full.reshape(samples * size, samples * size)
+    if shift:
+        matrix.flat[:: samples * size + 1] += shift
     return matrix

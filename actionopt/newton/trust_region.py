@@ -8,11 +8,11 @@ import numpy as np
 
 from actionopt.newton.krylov import KrylovPath, KrylovStep, krylov_path
 from actionopt.newton.lanczos import lowest_eigenvalue
-from actionopt.newton.point import Minimum, Objective, Point, Precondition, Watch, largest
+from actionopt.newton.point import Minimum, Objective, Point, Precondition, Watch, largest, size_of
 
 _ROUNDING = 10 * np.finfo(float).eps
 PROBE = 12  # Hessian products of the look for negative curvature at a stationary point
-UNBOUNDED = 1e15  # the value fell by this times all that it was made of at the start
+UNBOUNDED = 1e15  # the value fell by this times its size at the start
 
 
 @dataclass
@@ -56,7 +56,7 @@ class TrustRegion:
 
     def _run(self, result: Minimum) -> None:
         norm0 = 0.0
-        floor = -UNBOUNDED * (abs(result.point.value) + np.finfo(float).tiny)
+        floor = -UNBOUNDED * size_of(result.point)
         radius = None
         while True:
             point = result.point

@@ -190,7 +190,6 @@ def test_linearised_bounds_project_in_the_metric() -> None:
             lambda p, h, l: {"constraints": ao.Constraint(lambda ops, z: z.nope, on=h, upper=1.0, name="c")},
             "c on node .*: value fails on states .*AttributeError",
         ),
-        (lambda p, h, l: {"bounds": (0.0, 1.0), "solver": "newton"}, "solver 'newton' takes no bounds or constraints"),
     ],
 )
 def test_bad_input(make: Any, message: str) -> None:

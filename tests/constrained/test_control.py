@@ -13,7 +13,7 @@ import actionopt as ao
 from problems.pendulum import FRICTION, GRAVITY, build, pumping
 
 PENDULUM = Path(__file__).parents[2] / "problems" / "pendulum.py"
-SOLVERS = ("ipopt", "fatrop")
+SOLVERS = ("ipopt", "fatrop", "newton")
 
 
 class Linear(ao.Module):
@@ -94,7 +94,7 @@ def test_swing_up_against_a_program_by_hand(limit: float) -> None:
     assert cost == pytest.approx({4.0: 7.3115654942, 8.0: 5.8909315494}[limit], abs=1e-8)
 
 
-@pytest.mark.parametrize("solver", [*SOLVERS, "sqpmethod", "newton"])
+@pytest.mark.parametrize("solver", [*SOLVERS, "sqpmethod"])
 def test_regulator_against_the_riccati_recursion(solver: str) -> None:
     problem = regulator()
     a, b, q, r = Linear.a, Linear.b, np.diag([2.0, 1.0]), np.eye(1)
@@ -110,7 +110,7 @@ def test_regulator_against_the_riccati_recursion(solver: str) -> None:
         controls.append(-gain @ z)
         z = a @ z + b @ controls[-1]
         costates.append(after @ z)
-    found = ao.train(problem, solver=solver, tol=1e-11 if solver == "newton" else 1e-8)
+    found = ao.train(problem, solver=solver)
     assert found.energy == pytest.approx(cost, rel=1e-9)
     np.testing.assert_allclose(found.weights, np.concatenate(controls), atol=1e-9)
     np.testing.assert_allclose(np.concatenate([m for m in found.multipliers if m.shape[1] == 2]), costates, atol=1e-9)

@@ -75,14 +75,6 @@ def test_deep_linear_learns_every_mode() -> None:
     assert solution.energy < 1e-17
 
 
-def test_auto_takes_newton_unless_something_limits_the_weights() -> None:
-    problem = load("linear_regression", weight_decay=0.01)
-    assert ao.train(problem, solver="auto").stats["solver"] == "newton"
-    bounded = ao.train(problem, solver="auto", bounds=(-0.1, 0.1))
-    assert bounded.stats["solver"] == "ipopt"
-    assert abs(bounded.weights).max() <= 0.1 + 1e-9
-
-
 def test_shared_weights_and_several_costs() -> None:
     cell, read = ao.Dense(3, 2, "tanh"), ao.Dense(2, 1)
     h = cell(ao.Input(data(6, 3)))

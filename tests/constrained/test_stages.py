@@ -10,8 +10,11 @@ import pytest
 from scipy.optimize import minimize
 
 import actionopt as ao
+from actionopt.constrained.constraint import place_constraints
+from actionopt.constrained.scale import cost_slopes, terms_at
+from actionopt.constrained.stage_terms import stage_slopes, stage_terms
 from actionopt.constrained.stages import Chain
-from actionopt.newton.lifted import Bounds, LiftedNewton
+from actionopt.newton.lifted import LiftedNewton
 from actionopt.newton.riccati import Riccati
 from tests.constrained.systems import SYSTEMS, Gain, classes, data
 
@@ -27,46 +30,89 @@ KINDS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def split(chain: Chain, x: np.ndarray, like: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    n = chain.problem.size
-    ends = np.cumsum([z.size for z in like])
-    return chain.split(x[:n]), [p.reshape(z.shape) for p, z in zip(np.split(x[n:], ends[:-1]), like, strict=True)]
+def control(**options: Any) -> ao.Problem:
+    """Return a control problem with every kind of cost and condition that a stage can have."""
+    return ao.control(
+        ao.Residual(ao.Dense(2, 2, "tanh")), [0.4, -0.3], stages=3,
+        stage_cost=lambda ops, u, z: ops.sum(ops.cos(z)) + 0.5 * ops.sum(u * u) + ops.sum(u) * ops.sum(z),
+        end_cost=lambda ops, z: ops.sum(z * z * z),
+        stage_constraint=lambda ops, u, z: ops.concatenate([ops.sum(u * u, keepdims=True) - 3.0, z - 4.0]),
+        end=[0.1, np.nan], **options,
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [*KINDS, "control"])
 def test_a_step_solves_the_newton_system(name: str) -> None:
     """The quadratic program's solution against the KKT system from differences of first derivatives."""
-    chain = Chain(KINDS[name](), 2.0)
-    rng = np.random.default_rng(0)
-    weights = chain.split(chain.problem.initial_weights(1))
-    states = [z + 0.1 * rng.standard_normal(z.shape) for z in chain.simulate(weights)]
-    lam = [0.3 * rng.standard_normal(z.shape) for z in states]
-    x = np.concatenate([*weights, *(z.ravel() for z in states)])
+    problem = control() if name == "control" else KINDS[name]()
+    constraints = place_constraints(problem, getattr(problem, "constraints", ()))
+    chain = Chain(problem, 2.0, constraints)
+    rng, n = np.random.default_rng(0), problem.size
+    w = problem.initial_weights(1) + 0.1 * rng.standard_normal(n)
+    z = chain.simulate(w)
+    z = z + 0.1 * rng.standard_normal(len(z))
+    lam, mu = 0.3 * rng.standard_normal(len(z)), 0.2 * rng.standard_normal(len(chain.low))
+    sigma = rng.uniform(0.5, 2.0, len(mu))
+    x = np.concatenate([w, z])
 
     def gradient(x: np.ndarray) -> np.ndarray:
-        w, z = split(chain, x, states)
-        to_weights, to_states = chain.pull(w, z, lam)
-        onward = [*to_states[1:], 0.0]
-        in_states = [s + o - l for s, o, l in zip(chain.slopes(z), onward, lam, strict=True)]
-        own = [g + r for g, r in zip(to_weights, chain.weight_slopes(w), strict=True)]
-        return np.concatenate([*own, *(g.ravel() for g in in_states)])
+        at = chain.at(x[:n], x[n:])
+        pulled, conditions = at.pull(lam), at.pull_conditions(mu)
+        return np.concatenate([s + p + c for s, p, c in zip(at.slopes, pulled, conditions, strict=True)])
+
+    def differences(of: Any, h: float = 1e-6) -> np.ndarray:
+        return np.array([(of(x + h * e) - of(x - h * e)) / (2 * h) for e in np.eye(len(x))]).T
 
     def gaps(x: np.ndarray) -> np.ndarray:
-        w, z = split(chain, x, states)
-        return np.concatenate([(f - at).ravel() for f, at in zip(chain.outputs(w, z), z, strict=True)])
+        return chain.at(x[:n], x[n:]).gaps
 
-    h, shift, eye = 1e-6, 4.0, np.eye(len(x))
-    hessian = np.array([(gradient(x + h * e) - gradient(x - h * e)) / (2 * h) for e in eye]) + shift * eye
-    jacobian = np.array([(gaps(x + h * e) - gaps(x - h * e)) / (2 * h) for e in eye]).T
-    c = [f - z for f, z in zip(chain.outputs(weights, states), states, strict=True)]
-    objective = np.concatenate([*chain.weight_slopes(weights), *(q.ravel() for q in chain.slopes(states))])
-    size = len(jacobian)
+    slopes = differences(lambda x: chain.at(x[:n], x[n:]).conditions) if len(mu) else np.zeros((0, len(x)))
+    shift, diagonal = 6.0, rng.uniform(0.0, 1.0, n)
+    hessian = differences(gradient) + shift * np.eye(len(x)) + slopes.T @ (sigma[:, None] * slopes)
+    hessian[:n, :n] += np.diag(diagonal)
+    jacobian, size = differences(gaps), len(z)
+    at = chain.at(w, z)
+    (r, q), c = at.slopes, at.gaps
     system = np.block([[hessian, jacobian.T], [jacobian, np.zeros((size, size))]])
-    expected = np.linalg.solve(system, -np.concatenate([objective, gaps(x)]))
-    stages, end = chain.stages(weights, states, lam)
-    step = Riccati(stages, end, shift).solve(c, chain.slopes(states), chain.weight_slopes(weights))
-    ours = np.concatenate([*step.weights, *(z.ravel() for z in step.states), *(m.ravel() for m in step.multipliers)])
+    expected = np.linalg.solve(system, -np.concatenate([r, q, c]))
+    stages, end = at.stages(lam, mu, sigma, diagonal)
+    step = Riccati(stages, end, shift).solve(c, q, r)
+    ours = np.concatenate([step.weights, step.states, step.multipliers])
     np.testing.assert_allclose(ours, expected, atol=1e-7 * max(1.0, abs(expected).max()))
+    # slopes of the energy, and conditions pushed forward and taken apart
+    energies = differences(lambda x: np.array([chain.at(x[:n], x[n:]).energy]))[0]
+    np.testing.assert_allclose(np.concatenate([r, q]), energies, atol=1e-8)
+    along = rng.standard_normal(len(x))
+    np.testing.assert_allclose(at.push_conditions(along[:n], along[n:]), slopes @ along, atol=1e-7)
+    if len(mu):
+        rows = np.concatenate(at.rows(np.arange(len(mu))))
+        np.testing.assert_allclose(rows, slopes.T, atol=1e-7)
+
+
+def test_simulated_states_and_adjoints_are_the_network_s() -> None:
+    for problem in (*(build() for build in KINDS.values()), control()):
+        chain, w = Chain(problem), problem.initial_weights(3) + 0.1
+        point, at = ao.adjoints(problem, w), chain.at(w, chain.simulate(w))
+        assert at.energy == pytest.approx(problem.energy(w), rel=1e-13)
+        listed = [k for k, module in enumerate(problem.modules) if not module.is_reading]
+        for found, arrays in ((at.z, point.states), (at.adjoints(np.zeros(0)), point.adjoints)):
+            for ours, k in zip(chain.by_stage(found), listed, strict=True):
+                np.testing.assert_allclose(ours, arrays[k], atol=1e-14)
+        gradient = at.slopes[0] + at.pull(at.adjoints(np.zeros(0)))[0]
+        np.testing.assert_allclose(gradient, problem.gradient(w), atol=1e-13)
+
+
+def test_sizes_of_terms_by_stages_are_those_of_the_network() -> None:
+    """But for the random signs of their sources: within a factor, and the sizes of the slopes exactly."""
+    problem = control()
+    chain, w = Chain(problem), problem.initial_weights(3) + 0.3
+    point = chain.at(w, chain.simulate(w))
+    slopes = stage_slopes(point)
+    np.testing.assert_allclose(np.concatenate(slopes), cost_slopes(problem, w), rtol=1e-12)
+    ours, theirs = stage_terms(point, slopes), terms_at(problem, w)
+    assert ours.slope == pytest.approx(theirs.slope)
+    ratio = ours.weights / theirs.weights
+    assert 0.05 < ratio.min() <= ratio.max() < 20.0
 
 
 def plain(depth: int, decay: float = 1e-3) -> ao.Problem:
@@ -120,11 +166,9 @@ def test_bounds_are_kept_and_their_multipliers_have_a_sign() -> None:
     """Against SciPy's L-BFGS-B on the same energy; nu = minus the gradient, <= 0 at a lower bound."""
     problem = ao.Problem(ao.Dense(3, 3), data(12), classes(12), ao.SoftmaxCrossEntropy(), weight_decay=0.05)
     w0 = 0.1 * problem.initial_weights(0)
-    chain = Chain(problem, 1.0)
     low, high = np.full(problem.size, -0.2), np.full(problem.size, np.inf)
     high[::2] = 0.15
-    bounds = Bounds(chain.split(low), chain.split(high))
-    result = LiftedNewton(chain, 1e-9, bounds=bounds).minimize(chain.split(w0))
+    result = LiftedNewton(Chain(problem), 1e-9, low=low, high=high).minimize(w0)
     assert result.status == "converged"
     w = result.point.x
     expected = minimize(
@@ -137,15 +181,15 @@ def test_bounds_are_kept_and_their_multipliers_have_a_sign() -> None:
     active = (w - low < 1e-6) | (high - w < 1e-6)
     assert active.any()
     assert not active.all()
-    gradient, nu = problem.gradient(w), np.concatenate(result.bounds.pull())
+    gradient, nu = problem.gradient(w), result.point.force
     np.testing.assert_allclose(gradient, -nu, atol=1e-7)
     assert (nu[w - low < 1e-6] < 0).all()
     assert (nu[high - w < 1e-6] > 0).all()
 
 
 def test_limits_and_interrupt_keep_an_iterate() -> None:
-    chain = Chain(plain(6), 1.0)
-    weights = chain.split(chain.problem.initial_weights(0))
+    chain = Chain(plain(6))
+    weights = chain.problem.initial_weights(0)
     limited = LiftedNewton(chain, 1e-10, max_iterations=3).minimize(weights)
     assert (limited.status, limited.iterations) == ("iteration limit", 3)
 
@@ -156,8 +200,7 @@ def test_limits_and_interrupt_keep_an_iterate() -> None:
 
     interrupted = LiftedNewton(chain, 1e-10, watch=watch).minimize(weights)
     assert interrupted.status == "interrupted"
-    for mine, theirs in zip(interrupted.point.weights, limited.point.weights, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(interrupted.point.w, limited.point.w)
 
 
 def test_only_chains_are_lifted() -> None:

@@ -16,26 +16,27 @@ def symmetric(rng: np.random.Generator, *lead: int, size: int) -> np.ndarray:
     return 0.5 * (matrix + matrix.swapaxes(-1, -2))
 
 
-def program(seed: int, definite: float) -> tuple[list[Stage], np.ndarray]:
+def program(seed: int, definite: float, samples: int = SAMPLES) -> tuple[list[Stage], np.ndarray]:
     """Return stages of different sizes, one without weights, and the Hessian at the end."""
     rng = np.random.default_rng(seed)
     stages = [
         Stage(
-            rng.standard_normal((SAMPLES, e, d)),
-            rng.standard_normal((SAMPLES, e, n)),
-            symmetric(rng, SAMPLES, size=d) + definite * np.eye(d),
-            0.3 * rng.standard_normal((SAMPLES, d, n)),
+            rng.standard_normal((samples, e, d)),
+            rng.standard_normal((samples, e, n)),
+            symmetric(rng, samples, size=d) + definite * np.eye(d),
+            0.3 * rng.standard_normal((samples, d, n)),
             symmetric(rng, size=n) + definite * np.eye(n),
         )
         for d, e, n in zip(STATES, STATES[1:], WEIGHTS, strict=False)
     ]
-    return stages, symmetric(rng, SAMPLES, size=STATES[-1]) + definite * np.eye(STATES[-1])
+    return stages, symmetric(rng, samples, size=STATES[-1]) + definite * np.eye(STATES[-1])
 
 
 def dense(stages: list[Stage], end: np.ndarray, shift: float) -> tuple[np.ndarray, np.ndarray]:
     """Return Hessian and Jacobian over (w_1 .. w_L, z_1 .. z_L)."""
+    samples = len(end)
     weights = np.cumsum([0, *WEIGHTS])
-    states = weights[-1] + np.cumsum([0, *(SAMPLES * d for d in STATES[1:])])
+    states = weights[-1] + np.cumsum([0, *(samples * d for d in STATES[1:])])
     hessian = np.zeros((states[-1], states[-1]))
     jacobian = np.zeros((states[-1] - weights[-1], states[-1]))
     for a, stage in enumerate(stages):
@@ -48,26 +49,26 @@ def dense(stages: list[Stage], end: np.ndarray, shift: float) -> tuple[np.ndarra
             before = slice(states[a - 1], states[a])
             jacobian[rows, before] = block_diag(*stage.a)
             hessian[before, before] += block_diag(*stage.zz)
-            hessian[before, w] += stage.zw.reshape(SAMPLES * STATES[a], WEIGHTS[a])
-            hessian[w, before] += stage.zw.reshape(SAMPLES * STATES[a], WEIGHTS[a]).T
+            hessian[before, w] += stage.zw.reshape(samples * STATES[a], WEIGHTS[a])
+            hessian[w, before] += stage.zw.reshape(samples * STATES[a], WEIGHTS[a]).T
     hessian[states[-2] :, states[-2] :] += block_diag(*end)
     return hessian + shift * np.eye(len(hessian)), jacobian
 
 
-@pytest.mark.parametrize(("definite", "shift"), [(9.0, 0.0), (6.0, 3.0)])
-def test_solution_and_multipliers_are_those_of_the_dense_system(definite: float, shift: float) -> None:
-    stages, end = program(0, definite)
+@pytest.mark.parametrize(("definite", "shift", "samples"), [(9.0, 0.0, 3), (6.0, 3.0, 3), (9.0, 0.0, 1), (6.0, 3.0, 1)])
+def test_solution_and_multipliers_are_those_of_the_dense_system(definite: float, shift: float, samples: int) -> None:
+    stages, end = program(0, definite, samples)
     rng = np.random.default_rng(1)
-    c = [rng.standard_normal((SAMPLES, d)) for d in STATES[1:]]
-    q = [rng.standard_normal((SAMPLES, d)) for d in STATES[1:]]
-    r = [rng.standard_normal(n) for n in WEIGHTS]
-    step = Riccati(stages, end, shift).solve(c, q, r)
+    states, weights = samples * sum(STATES[1:]), sum(WEIGHTS)
+    c, q, r = (rng.standard_normal((size, 2)) for size in (states, states, weights))
+    riccati = Riccati(stages, end, shift)
     hessian, jacobian = dense(stages, end, shift)
-    size = len(jacobian)
-    system = np.block([[hessian, jacobian.T], [jacobian, np.zeros((size, size))]])
-    right = -np.concatenate([*r, *(x.ravel() for x in q), *(x.ravel() for x in c)])
-    ours = np.concatenate([*step.weights, *(x.ravel() for x in step.states), *(x.ravel() for x in step.multipliers)])
-    np.testing.assert_allclose(ours, np.linalg.solve(system, right), rtol=1e-9, atol=1e-10)
+    system = np.block([[hessian, jacobian.T], [jacobian, np.zeros((states, states))]])
+    expected = np.linalg.solve(system, -np.concatenate([r, q, c]))
+    for column in (0, slice(None)):
+        step = riccati.solve(c[:, column], q[:, column], r[:, column])
+        ours = np.concatenate([step.weights, step.states, step.multipliers])
+        np.testing.assert_allclose(ours, expected[:, column], rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -115,3 +115,13 @@ def test_iteration_limit_watch_and_interrupt_keep_the_best_point() -> None:
     interrupted = TrustRegion(function, 1e-10, watch=interrupt).minimize(start)
     assert interrupted.status == "interrupted"
     assert interrupted.point.value == seen[-1]
+
+
+def test_a_start_at_zero_on_a_saddle_is_not_unbounded() -> None:
+    """`x^4/4 - x^2/2` vanishes at the origin, and so does its slope; then it falls below zero."""
+    function = Function(
+        lambda x: 0.25 * x[0] ** 4 - 0.5 * x[0] ** 2, lambda x: x**3 - x, lambda x: np.diag(3.0 * x**2 - 1.0)
+    )
+    found = TrustRegion(function, 1e-10).minimize(function(np.zeros(1)))
+    assert found.status == "converged"
+    assert abs(found.point.x[0]) == pytest.approx(1.0)
