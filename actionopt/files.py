@@ -110,5 +110,38 @@ def _sweep(path: Path) -> None:
                 left.unlink()
 
 
+def sweep(folder: Path) -> None:
+    """Remove all that killed processes left of writes in a folder where no other is at work."""
+    for left in folder.glob(".*.writing-*"):
+        with contextlib.suppress(OSError):
+            if left.is_file() and not left.is_symlink():
+                left.unlink()
+
+
+def open_regular(path: Path, flags: int) -> int:
+    """Open a file that is one: no link to elsewhere, no pipe that would wait for its other end.
+
+    Raises
+    ------
+    OSError
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "expected a regular file", str(path))
+    return descriptor
+
+
+def read_text(path: Path, limit: int) -> str:
+    """Return the first `limit` characters of a regular file.
+
+    Raises
+    ------
+    OSError, UnicodeError
+    """
+    with os.fdopen(open_regular(path, os.O_RDONLY), encoding="utf-8") as file:
+        return file.read(limit)
+
+
 def _prefix(path: Path) -> str:
     return f".{path.stem}.writing-"

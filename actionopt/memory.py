@@ -30,7 +30,7 @@ def check_memory(what: str, numbers: float, instead: str) -> None:
     needed = 8.0 * float(numbers)
     if needed > SHARE * total_memory():
         raise InputError(
-            f"{what} would take {_size(needed)} of memory, this machine has {_size(total_memory())}: {instead}"
+            f"{what} would take {said_size(needed)} of memory, this machine has {said_size(total_memory())}: {instead}"
         )
 
 
@@ -43,7 +43,8 @@ def total_memory() -> float:
         return float("inf")
 
 
-def _size(size: float) -> str:
+def said_size(size: float) -> str:
+    """Say a number of bytes with three digits and a unit."""
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if size < 1000.0:
             return f"{size:.3g} {unit}"

@@ -1,52 +1,53 @@
-"""Descents on disk: one `.npz` of plain arrays with JSON metadata, written whole."""
+"""Descents on disk: what a file of one holds."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actionopt.archive import ResultFile
+from actionopt.descent.options import Options
 from actionopt.errors import InputError
-from actionopt.files import replacing
 
 if TYPE_CHECKING:
     from actionopt.descent.result import Descent
 
-SCHEMA, VERSION = "actionopt.descent", 1
 ARRAYS = ("last", "best", "energy", "validation", "step_sizes")
-FACTS = ("steps", "skipped", "success", "status", "message", "name", "samples")
+FACTS = {
+    "steps": int,
+    "skipped": int,
+    "success": bool,
+    "status": str,
+    "message": str,
+    "name": str,
+    "samples": int,
+    "options": dict,
+}
+FILE = ResultFile("actionopt.descent", 2, "descent", "Descent.save", FACTS)
 
 
 def write_descent(descent: Descent, path: str | Path) -> Path:
     """Write `descent` to `path`, whole or not at all."""
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise InputError(f"a descent is saved as .npz, got the name {str(path)!r}")
-    members: dict[str, Any] = {name: getattr(descent, name) for name in ARRAYS}
+    arrays = {name: np.asarray(getattr(descent, name), dtype=float) for name in ARRAYS}
     if descent.direction is not None:
-        members["direction"] = descent.direction
+        arrays["direction"] = np.asarray(descent.direction, dtype=float)
     facts = {name: getattr(descent, name) for name in FACTS}
-    facts |= {"schema": SCHEMA, "version": VERSION, "options": asdict(descent.options)}
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, **members, metadata=np.array(json.dumps(facts)))
-    return path
+    return FILE.write(path, arrays, facts | {"options": asdict(descent.options)})
 
 
 def read_descent(path: str | Path) -> dict[str, Any]:
     """Read the fields of a descent, or say why the file is none."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no file {path}")
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            members = {name: archive[name] for name in archive.files}
-        facts = json.loads(str(members.pop("metadata")))
-        if (facts.pop("schema"), facts.pop("version")) != (SCHEMA, VERSION):
-            raise ValueError("another schema or version")
-        arrays = {name: members[name] for name in ARRAYS}
-        return {**arrays, "direction": members.get("direction"), **{k: facts[k] for k in (*FACTS, "options")}}
-    except Exception as error:  # zip, zlib, NumPy's headers, JSON: each has types of its own
-        raise InputError(f"{path} holds no descent of this version: {error}") from error
+    arrays, facts = FILE.read(path, _check)
+    return {"direction": None, **arrays, **{name: facts[name] for name in FACTS}}
+
+
+def _check(path: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+    sizes = {name: array.shape for name, array in arrays.items() if name in ("last", "best", "direction")}
+    vectors = all(array.ndim == 1 and array.dtype == float for array in arrays.values())
+    if set(arrays) - {"direction"} != set(ARRAYS) or not vectors or len(set(sizes.values())) != 1:
+        raise InputError(f"{path} holds no descent of this version: its arrays are not those of one")
+    if set(facts["options"]) != {field.name for field in fields(Options)}:
+        raise InputError(f"{path} holds no descent of this version: its options are not those of one")

@@ -12,9 +12,10 @@ from actionopt import figures
 from actionopt.action.draw_landscape import draw_landscape
 from actionopt.action.draw_trajectory import draw_hamiltonian, draw_trajectory
 from actionopt.action.trajectory import Trajectory
+from actionopt.archive import load_arrays
 from actionopt.constrained.draw_adjoints import draw_adjoints
 from actionopt.report.proof import PROOF, draw_proof, proof_caption
-from actionopt.report.stages import ACTION, ADJOINTS, PATH, RATES, Context, load_arrays
+from actionopt.report.stages import ACTION, ADJOINTS, PATH, RATES, Context
 from actionopt.report.transition import TRANSITION, draw_transition, draw_transition_profile
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import numpy as np
 
 from actionopt import figures
 from actionopt.action.flow import flow
+from actionopt.archive import load_arrays
 from actionopt.constrained import train
 from actionopt.contraction.proof.ball import prove_contraction
 from actionopt.contraction.proof.draw import draw_radii, draw_tube
@@ -87,8 +88,7 @@ def _tube(problem: Problem, start: np.ndarray) -> tuple[str, dict[str, np.ndarra
 
 
 def _load(context: Context) -> dict[str, np.ndarray]:
-    with np.load(context.folder / PROOF, allow_pickle=False) as archive:
-        return dict(archive)
+    return load_arrays(context.folder / PROOF)
 
 
 def draw_proof(context: Context, dark: bool) -> Figure:

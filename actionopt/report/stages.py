@@ -16,9 +16,9 @@ from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.task import make_task
 from actionopt.action.trajectory import Trajectory
+from actionopt.archive import save_arrays
 from actionopt.contraction.rate import rates_along
 from actionopt.errors import InputError
-from actionopt.files import replacing
 from actionopt.interrupts import unless_interrupted
 from actionopt.nlp import check_solver
 from actionopt.problem import Problem
@@ -348,15 +348,3 @@ def check_options(context: Context) -> None:
     check_solver(options.solver)
     if not isinstance(context.what, Problem) and options.horizon is None and context.attractors is None:
         raise InputError("a Lagrangian has no time scale of its own: give --horizon")
-
-
-def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write plain arrays as .npz, whole or not at all."""
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-
-
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read what `save_arrays` wrote."""
-    with np.load(path, allow_pickle=False) as archive:
-        return dict(archive)

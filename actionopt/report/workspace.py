@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import os
-import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from actionopt.errors import InputError
-from actionopt.files import replacing
+from actionopt.files import open_regular, read_text, replacing, sweep
 
 SCHEMA, VERSION = "actionopt.run", 1
 MANIFEST, LOCK = "manifest.json", ".lock"
@@ -119,6 +118,7 @@ def open_workspace(folder: str | Path) -> Iterator[Workspace]:
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
     with _locked(folder):
+        sweep(folder)  # what a killed run was writing; nobody else of ours writes here
         yield Workspace(folder)
 
 
@@ -136,7 +136,7 @@ def write_text(path: Path, text: str) -> None:
 def _read_manifest(path: Path) -> dict[str, Record]:
     """Read the records; a manifest that is damaged or of another version counts as none."""
     try:
-        stored = json.loads(_read_text(path))
+        stored = json.loads(read_text(path, MANIFEST_LIMIT))
         if (stored["schema"], stored["version"]) != (SCHEMA, VERSION):
             return {}
         return {str(name): _record(entry) for name, entry in stored["stages"].items()}
@@ -164,31 +164,12 @@ def _record(entry: dict[str, Any]) -> Record:
     return record
 
 
-def _read_text(path: Path) -> str:
-    with os.fdopen(_open_regular(path, os.O_RDONLY), encoding="utf-8") as file:
-        return file.read(MANIFEST_LIMIT)
-
-
 def _digest_of(path: Path) -> str | None:
     try:
-        with os.fdopen(_open_regular(path, os.O_RDONLY), "rb") as file:
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
-
-
-def _open_regular(path: Path, flags: int) -> int:
-    """Open a file that is one: no link to elsewhere, no pipe that would wait for its other end.
-
-    Raises
-    ------
-    OSError
-    """
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "expected a regular file", str(path))
-    return descriptor
 
 
 @contextmanager
@@ -197,7 +178,7 @@ def _locked(folder: Path) -> Iterator[None]:
     import fcntl
 
     try:
-        descriptor = _open_regular(folder / LOCK, os.O_RDWR | os.O_CREAT)
+        descriptor = open_regular(folder / LOCK, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EINVAL, errno.ENXIO):
             raise InputError(f"{folder / LOCK} is no regular file: remove it, or give another --out") from error

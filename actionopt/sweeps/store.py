@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from actionopt.errors import InputError
-from actionopt.files import replacing
+from actionopt.files import read_text, replacing
 from actionopt.sweeps.grid import Case
 from actionopt.sweeps.work import Row, Work
 
 SWEEP, ROWS = "sweep.json", "rows"
 SCHEMA, VERSION = "actionopt.sweep", 1
+ROW_LIMIT = 10_000_000  # characters beyond which a row is none of ours
 
 
 class Store:
@@ -89,7 +90,7 @@ def _name(run: Any) -> str:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path, ROW_LIMIT))
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.action.trajectory_file import METADATA, NEEDED
+from actionopt.action.trajectory_file import NEEDED
+from actionopt.archive import METADATA
 from problems import double_well, quadratic
 
 GRID = np.array([0.0, 0.1, 0.4, 0.5, 1.0])

@@ -220,10 +220,10 @@ def test_wrong_files_and_wrong_problems_are_named(problem: ao.Problem, classes: 
         ao.descend(classes, found)
     with pytest.raises(ao.InputError, match=r"saved as \.npz"):
         found.save(tmp_path / "run.json")
-    with pytest.raises(ao.InputError, match="no file"):
+    with pytest.raises(ao.InputError, match="no descent file"):
         ao.Descent.load(tmp_path / "none.npz")
     np.savez(tmp_path / "other.npz", a=np.ones(2))
-    with pytest.raises(ao.InputError, match="holds no descent of this version"):
+    with pytest.raises(ao.InputError, match=r"was not written by Descent\.save"):
         ao.Descent.load(tmp_path / "other.npz")
 
 

@@ -178,3 +178,11 @@ def test_a_result_that_became_a_link_counts_as_changed(tmp_path: Path) -> None:
         workspace.path("a.txt").unlink()
         workspace.path("a.txt").symlink_to(tmp_path / "copy.txt")
         assert workspace.finished("flow", "key") is None
+
+
+def test_what_a_killed_run_was_writing_is_swept_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / ".flow.writing-ab12cd.npz"
+    left.write_bytes(b"half")
+    (tmp_path / "mine.txt").write_text("kept")
+    with open_workspace(tmp_path):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "mine.txt"]
