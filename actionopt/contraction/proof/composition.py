@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from actionopt.contraction.proof.derivatives import ROUNDED
-from actionopt.contraction.proof.eigenvalues import comparison_bound, greatest_eigenvalue, least_eigenvalue
+from actionopt.contraction.proof.eigenvalues import comparison_bound, least_eigenvalue, spectral_norm
 from actionopt.contraction.proof.outputs import norms_up
 from actionopt.contraction.proof.prover import Prover
 from actionopt.errors import InputError
-from actionopt.ops.interval import INTERVAL
 from actionopt.ops.rounded import UNIT, Interval, meet
 from actionopt.problem import Problem
 
@@ -67,16 +66,10 @@ def prove_composition(problem: Problem, centre: np.ndarray, radius: float, slice
         reach = norms_up(over[3].magnitude) * radius * ROUNDED * (1.0 + 4.0 * UNIT)
         hessian = meet(over[2], prover.at_centre[2] + Interval(-reach, reach))
         rates = np.array([float(least_eigenvalue(hessian[part, part])) for part in slices])
-        couplings = np.array([[0.0 if a == b else _norm(hessian[a, b]) for b in slices] for a in slices])
+        couplings = np.array([[0.0 if a == b else spectral_norm(hessian[a, b]) for b in slices] for a in slices])
         couplings = np.minimum(couplings, couplings.T)  # both bound the same norm
         form = Interval(np.diag(rates) - couplings, np.diag(rates) + couplings)
         composed = float(comparison_bound(form))
         composed -= abs(composed) * 2.0**-46  # the mass in x is the identity up to this
         whole = max(prover.rate(radius), composed)
     return Composition(rates - abs(rates) * 2.0**-46, couplings, composed, whole)
-
-
-def _norm(block: Interval) -> float:
-    """Upper bound of the spectral norm of a block."""
-    square = float(greatest_eigenvalue(INTERVAL.matmul(INTERVAL.transpose(block), block)))
-    return float(np.sqrt(max(square, 0.0)) * (1.0 + 4.0 * UNIT))

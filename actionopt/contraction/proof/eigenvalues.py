@@ -97,6 +97,12 @@ def _divided(bound: np.ndarray, stretch: np.ndarray) -> np.ndarray:
     return np.nextafter(np.where(bound >= 0.0, bound / longest, bound / shortest), -np.inf)
 
 
+def spectral_norm(matrix: Interval) -> float:
+    """Return an upper bound of the spectral norm of a matrix."""
+    square = float(greatest_eigenvalue(INTERVAL.matmul(INTERVAL.transpose(matrix), matrix)))
+    return float(np.sqrt(max(square, 0.0)) * (1.0 + 4.0 * UNIT))
+
+
 def gram(rows: Interval) -> Interval:
     """Return `X^T X` `(..., n, n)` of rows `(..., p, n)`."""
     return INTERVAL.matmul(INTERVAL.transpose(as_interval(rows)), rows)

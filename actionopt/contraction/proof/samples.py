@@ -99,7 +99,7 @@ def greatest_separation(one: Slopes, other: Slopes, transform: np.ndarray | None
 
     Both slopes are over the same ball.
     """
-    common = _common(one, other)
+    common = common_part(one, other)
     left, right = one.centre, other.centre
     stretch = 1.0
     if transform is not None:
@@ -109,7 +109,7 @@ def greatest_separation(one: Slopes, other: Slopes, transform: np.ndarray | None
     reach_left, reach_right = (s.moves(common) * stretch for s in (one, other))
     (a, ar), (b, br) = middle(left), middle(right)
     greatest = 0.0
-    for rows in _blocks(a.shape[0], b.size):
+    for rows in blocks(a.shape[0], b.size):
         apart = abs(a[rows][:, None, :] - b[None]) * (1.0 + UNIT) + _rows(ar, rows) + br
         bound = norms_up(apart) + reach_left[rows][:, None] + reach_right
         greatest = max(greatest, float(bound.max()) if not np.isnan(bound).any() else np.inf)
@@ -125,8 +125,8 @@ def matrix_norms(matrix: Interval) -> np.ndarray:
     return np.where(np.isfinite(magnitude).all(axis=(-1, -2)), np.minimum(frobenius, sums * (1.0 + 4.0 * UNIT)), np.inf)
 
 
-def _common(one: Slopes, other: Slopes) -> np.ndarray:
-    """A matrix in the middle of all Hessians."""
+def common_part(one: Slopes, other: Slopes) -> np.ndarray:
+    """Return a matrix in the middle of all Hessians."""
     if one.hessian is None or other.hessian is None:
         return np.zeros((1, 1))
     lo = np.minimum(one.hessian.lo.min(axis=0), other.hessian.lo.min(axis=0))
@@ -142,7 +142,8 @@ def _rows(radius: Any, rows: slice) -> Any:
     return radius[rows][:, None, :] if np.ndim(radius) else radius
 
 
-def _blocks(count: int, each: int) -> Iterator[slice]:
+def blocks(count: int, each: int) -> Iterator[slice]:
+    """Cut `count` rows of `each` numbers into blocks that fit."""
     step = max(1, BLOCK // max(each, 1))
     return (slice(k, k + step) for k in range(0, count, step))
 
