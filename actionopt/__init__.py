@@ -6,6 +6,7 @@ from actionopt import startup as startup  # before what takes long to load
 from actionopt.action.continuation import continue_action
 from actionopt.action.draw_landscape import plot_landscape
 from actionopt.action.draw_phase import plot_phase
+from actionopt.action.ensemble.ensemble import Ensemble
 from actionopt.action.flow import flow
 from actionopt.action.lagrangian import Drift, Lagrangian
 from actionopt.action.minimize import minimize_action
@@ -101,6 +102,7 @@ __all__ = [
     "Drift",
     "Each",
     "Embedding",
+    "Ensemble",
     "FitProof",
     "GeometricPath",
     "Implicit",

@@ -12,6 +12,8 @@ import numpy as np
 from actionopt.action.certificate.certificate import FlowCertificate, certify_flow
 from actionopt.action.clock import own_times
 from actionopt.action.density.gradient_flow import GradientFlowDensity
+from actionopt.action.ensemble.ensemble import Ensemble
+from actionopt.action.ensemble.flows import may_stack, one_by_one, stacked_flows
 from actionopt.action.explicit import EXPLICIT, INTERRUPTED, SOLVE_IVP, Course, flow_velocity, follow
 from actionopt.action.march import March, march
 from actionopt.action.on_manifolds import march_on
@@ -47,14 +49,15 @@ def flow(
     manifolds: Iterable[Manifold] = (),
     progress: bool = False,
     throw: bool = True,
-) -> Trajectory:
-    """Integrate the gradient flow of a problem, and say how far from it the result is.
+) -> Any:
+    """Integrate the gradient flow of a problem, from one start or many, and say how far from it the result is.
 
     Parameters
     ----------
     problem : Problem
-    w0 : array (n,), optional
-        Start; `problem.initial_weights()` where None.
+    w0 : array (n,) or (S, n), optional
+        Start, or S of them; `problem.initial_weights()` where None. Many are marched all at once, each as it would go
+        alone, where the method's steps are fixed and the problem is small; else one after the other.
     horizon : float
         Time to integrate over.
     steps : int
@@ -84,11 +87,12 @@ def flow(
     progress : bool
         Show a progress bar on stderr.
     throw : bool
-        Raise if the flow stops early; otherwise the trajectory so far comes back with its status.
+        Raise if the flow stops early; otherwise the trajectory so far comes back with its status. Of many, one that
+        stops is told by its status alone: it is an error if all of them do.
 
     Returns
     -------
-    Trajectory
+    Trajectory, or Ensemble (a list of S of them)
         `distance` is the estimated distance of each node to the true flow, in the metric, and `certificate` the action
         of a curve through the nodes in continuous time. Where the distance is no longer small beside the length of the
         trajectory the status is "underresolved" and `success` False; nothing is raised for that. `action` is the
@@ -115,11 +119,40 @@ def flow(
     (True, True)
     """
     _check(method, metric, tol)
-    start = problem.check_point(problem.initial_weights() if w0 is None else w0, "w0")
+    manifolds = tuple(manifolds)
+    start = problem.check_weights(problem.initial_weights() if w0 is None else w0, "w0")
     grid = make_grid(horizon, steps, times)
     clock = grid if rate is None else own_times(rate, grid)
     density = GradientFlowDensity(problem, metric)
-    if where := placed(problem, manifolds):
+    where = placed(problem, manifolds)
+    if start.ndim == 2:
+
+        def alone(w: np.ndarray) -> Trajectory:
+            found: Trajectory = flow(
+                problem,
+                w,
+                times=grid,
+                method=method,
+                metric=metric,
+                rate=rate,
+                tol=tol,
+                certify=certify,
+                manifolds=manifolds,
+                throw=False,
+            )
+            return found
+
+        scheme = make_scheme(COLLOCATION.get(method, "midpoint"), clock)
+        with progress_bar(len(grid) - 1, "flows", progress) as tick:
+            if where or not may_stack(density, method, scheme):
+                runs = one_by_one(alone, start, grid)
+            else:
+                runs = stacked_flows(
+                    density, scheme, start, method=method, tol=tol, certify=certify, times=grid, tick=tick
+                )
+        return _told(runs, len(start), throw)
+    start = problem.check_point(start, "w0")
+    if where:
         return _on_manifolds(density, where, clock, start, method, metric, progress, throw)
     with progress_bar(len(grid) - 1, "flow", progress) as tick:
         if method in COLLOCATION:
@@ -136,6 +169,16 @@ def flow(
     if rate is not None:
         trajectory = replace(trajectory, times=grid[: len(scheme.times)], flow_times=scheme.times)
     return _judge(trajectory, density, course, certify, throw)
+
+
+def _told(runs: Ensemble, asked: int, throw: bool) -> Ensemble:
+    """Raise where Ctrl-C came, or no run reached its horizon."""
+    stopped = [run for run in runs if len(run.times) < len(runs.times)]
+    if throw and (len(runs) < asked or any(run.status == INTERRUPTED for run in stopped)):
+        raise SolverError(f"interrupted; {len(runs) - len(stopped)} of {asked} flows reached their horizon", runs)
+    if throw and stopped and len(stopped) == asked:
+        raise SolverError(f"none of {asked} flows reached its horizon; the first: {stopped[0].message}", runs)
+    return runs
 
 
 def _on_manifolds(

@@ -29,6 +29,8 @@ from actionopt.ops import NUMPY, duals_over
 DUALS = duals_over(NUMPY)
 DENSE_LIMIT = 300  # unknowns of an interval up to which the Jacobian is formed
 SLOW = 0.2  # a Newton step that shrinks the residual by less asks for a new Jacobian
+STALLED = 0.5  # by less, once the residual is small, is rounding
+NEARLY = 1e-14  # residual up to which that is true of slow steps, too
 MAX_ITERATIONS = 60
 MAX_JACOBIANS = 8  # of an interval: at a kink steps shrink the residual, but never to zero
 ROUNDING = 1e-16
@@ -84,8 +86,7 @@ def march(
     intervals = len(scheme.times) - 1
     stages, degree = len(scheme.stages) // intervals, len(scheme.points[1:]) // intervals
     points = np.tile(start, (len(scheme.points), 1))
-    solver = _StageSolver(model, tol)
-    parts = _Parts(model, solver, start)
+    marcher = Marcher(model, start, tol)
     slope = np.zeros_like(start)
 
     def advance(k: int) -> str | None:
@@ -94,16 +95,11 @@ def march(
         position, velocity = (m[rows, columns].toarray() for m in (scheme.position, scheme.velocity))
         offsets = scheme.points[columns][1:, None] - scheme.points[columns][0]
         first = points[k * degree]
-        guess = first + offsets * slope
-        found = None if parts.crosses(guess[-1]) else solver.solve(position, velocity, first, guess)
-        if found is None or parts.crosses(found[-1]):
-            residual = solver.residual
-            found = parts.points(position, velocity * offsets[-1], first, offsets[:, 0], k)
-            if found is None:
-                return f"a step was not solved, whole or in parts (residual {residual:.1e})"
+        found = marcher.advance(k, position, velocity, first, offsets, first + offsets * slope)
+        if isinstance(found, str):
+            return found
         points[k * degree + 1 : (k + 1) * degree + 1] = found
         slope = velocity[-1] @ points[columns]
-        parts.move(points[(k + 1) * degree])
         tick()
         return None
 
@@ -113,18 +109,52 @@ def march(
         except KeyboardInterrupt:
             failure = INTERRUPTED
         if failure is not None:
-            return March(points[: k * degree + 1], failure, solver.stats, parts.errors)
-    return March(points, None, solver.stats, parts.errors)
+            return March(points[: k * degree + 1], failure, marcher.stats, marcher.errors)
+    return March(points, None, marcher.stats, marcher.errors)
+
+
+class Marcher:
+    """Takes the intervals of one trajectory, whole or in parts.
+
+    Attributes
+    ----------
+    stats, errors
+        As those of `March`.
+    """
+
+    def __init__(self, model: LocalModel, start: np.ndarray, tol: float) -> None:
+        self._solver = _StageSolver(model, tol, start)
+        self._parts = _Parts(model, self._solver)
+        self.stats, self.errors = self._solver.stats, self._parts.errors
+
+    def advance(
+        self,
+        k: int,
+        position: np.ndarray,
+        velocity: np.ndarray,
+        first: np.ndarray,
+        offsets: np.ndarray,
+        guess: np.ndarray,
+    ) -> np.ndarray | str:
+        """Return the points `(degree, n)` of interval k after its first, at `offsets (degree, 1)`; or what failed."""
+        self._parts.start(first)
+        found = None if self._parts.crosses(guess[-1]) else self._solver.solve(position, velocity, first, guess)
+        if found is None or self._parts.crosses(found[-1]):
+            residual = self._solver.residual
+            found = self._parts.points(position, velocity * offsets[-1], first, offsets[:, 0], k)
+            if found is None:
+                return f"a step was not solved, whole or in parts (residual {residual:.1e})"
+        return found
 
 
 class _StageSolver:
     """Newton's method for the stage equations of one interval; the Jacobian outlives the interval."""
 
-    def __init__(self, model: LocalModel, tol: float) -> None:
+    def __init__(self, model: LocalModel, tol: float, start: np.ndarray) -> None:
         self.model = model
         self.tol = tol
         self.residual = np.inf
-        self.scale = self.reach = 0.0
+        self.scale, self.reach = residual_scale(model, start), _size(start)
         self.stats = {"iterations": 0, "jacobians": 0}
         self._inverse: Inverse | None = None
         self._velocity = np.empty(0)
@@ -139,8 +169,6 @@ class _StageSolver:
         interval = _Interval(self.model, position, velocity, first)
         if self._velocity.shape != velocity.shape or not np.allclose(self._velocity, velocity):
             self._inverse, self._velocity = None, velocity
-        self.scale = self.scale or self._scale(first)
-        self.reach = self.reach or _size(first)
         best, residual = guess, interval.residual(guess)
         size, fresh, formed = _size(residual) / self.scale, False, 0
         if not np.isfinite(size):
@@ -164,7 +192,7 @@ class _StageSolver:
                 trial_size = _size(trial_residual) / self.scale
                 if trial_size < size:
                     break
-            slow = trial_size > SLOW * size
+            slow, stalled = trial_size > SLOW * size, trial_size > STALLED * size
             if trial_size < size:
                 best, residual, size, fresh = trial, trial_residual, trial_size, False
             elif _size(step) <= NEGLIGIBLE * (self.reach + _size(best)):
@@ -173,31 +201,31 @@ class _StageSolver:
                 break
             elif fresh and size > self.tol:
                 break
-            if slow and size <= self.tol:
+            if size <= self.tol and (stalled or (slow and size <= NEARLY)):
                 break
             if slow:
                 self._inverse = None
         self.residual = size
         return best if size <= self.tol else None
 
-    def _scale(self, start: np.ndarray) -> float:
-        """What residuals are compared with: the gradient at the start, or the energy where that is nearly critical."""
-        problem = self.model.problem
-        with np.errstate(all="ignore"):
-            return max(_size(problem.gradient(start)), 0.1 * abs(problem.energy(start)), np.finfo(float).tiny)
+
+def residual_scale(model: LocalModel, start: np.ndarray) -> float:
+    """Return what residuals are compared with: the gradient at the start, or the energy where that is nearly zero."""
+    problem = model.problem
+    with np.errstate(all="ignore"):
+        return max(_size(problem.gradient(start)), 0.1 * abs(problem.energy(start)), np.finfo(float).tiny)
 
 
 class _Parts:
     """Intervals that cannot be solved whole: by explicit steps, or in halves where these do not serve."""
 
-    def __init__(self, model: LocalModel, solver: _StageSolver, start: np.ndarray) -> None:
+    def __init__(self, model: LocalModel, solver: _StageSolver) -> None:
         self.problem = model.problem
         self.solver = solver
         self.flow = flow_velocity(model.problem, model.metric)
         self.errors: dict[int, np.ndarray] = {}
-        self.move(start)
 
-    def move(self, w: np.ndarray) -> None:
+    def start(self, w: np.ndarray) -> None:
         """Start an interval."""
         self._sides = sides(self.problem, w)
 
@@ -259,6 +287,8 @@ class _Parts:
                 for _ in range(steps):
                     w = rk4_step(self.flow, w, h / steps)
             except InputError:  # weights that are not finite
+                w = np.full_like(first, np.nan)
+            if not np.isfinite(w).all():
                 return np.full_like(first, np.nan), first, False
             ends.append(w)
         error, moved = ends[1] - ends[0], ends[1] - first
@@ -291,16 +321,10 @@ class _Interval:
 
     def _dense(self, unknowns: np.ndarray) -> Inverse | None:
         w, v = self.stages(unknowns)
-        count, n = w.shape
-        along = np.broadcast_to(np.eye(n)[:, None], (n, count, n))
-        with np.errstate(all="ignore"):
-            by_position = self.model.momentum(DUALS, DUALS.dual(w, along), DUALS.dual(v, np.zeros_like(along))).tangent
-            by_velocity = self.model.momentum(DUALS, DUALS.dual(w, np.zeros_like(along)), DUALS.dual(v, along)).tangent
-            jacobian = np.einsum("jqi,qp->qipj", by_position, self.position)
-            jacobian += np.einsum("jqi,qp->qipj", by_velocity, self.velocity)
+        (jacobian,) = stage_jacobians(self.model, w[None], v[None], self.position, self.velocity)
         if not np.isfinite(jacobian).all():
             return None
-        factor = lu_factor(jacobian.reshape(count * n, count * n))
+        factor = lu_factor(jacobian)
         return lambda residual: lu_solve(factor, residual.ravel()).reshape(unknowns.shape)
 
     def _krylov(self, unknowns: np.ndarray) -> Inverse:
@@ -317,6 +341,34 @@ class _Interval:
         operator = LinearOperator((size, size), apply)
         guess = LinearOperator((size, size), lambda r: (unmix @ metric.solve(r.reshape(w.shape))).ravel())
         return lambda r: gmres(operator, r.ravel(), M=guess, rtol=1e-3, restart=60, maxiter=2)[0].reshape(shape)
+
+
+def stage_jacobians(
+    model: LocalModel, w: np.ndarray, v: np.ndarray, position: np.ndarray, velocity: np.ndarray
+) -> np.ndarray:
+    """Return the Jacobians of the stage equations of one interval in its unknowns, for S trajectories.
+
+    Parameters
+    ----------
+    w, v : array (S, q, n)
+        At the stages.
+    position, velocity : array (q, degree)
+        What the unknowns do to them.
+
+    Returns
+    -------
+    array (S, q n, degree n)
+    """
+    count, stages, n = w.shape
+    shape = (n, count, stages, n)
+    along = np.broadcast_to(np.eye(n)[:, None], (n, count * stages, n))
+    w, v = w.reshape(-1, n), v.reshape(-1, n)
+    with np.errstate(all="ignore"):
+        by_position = model.momentum(DUALS, DUALS.dual(w, along), DUALS.dual(v, np.zeros_like(along))).tangent
+        by_velocity = model.momentum(NUMPY, w, along) - model.problem.gradient(w)
+        jacobians = np.einsum("jsqi,qp->sqipj", by_position.reshape(shape), position)
+        jacobians += np.einsum("jsqi,qp->sqipj", by_velocity.reshape(shape), velocity)
+    return jacobians.reshape(count, stages * n, -1)
 
 
 def _size(residual: np.ndarray) -> float:

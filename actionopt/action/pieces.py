@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from actionopt.action.density.density import Expansion
+from actionopt.action.density.density import Stages
 from actionopt.action.forces import ConstraintForces
 from actionopt.action.scheme import Scheme, lagrange
 
 
-def node_momenta(scheme: Scheme, expansion: Expansion, forces: ConstraintForces | None = None) -> np.ndarray:
+def node_momenta(scheme: Scheme, expansion: Stages, forces: ConstraintForces | None = None) -> np.ndarray:
     """Discrete Legendre transform: momenta `(N+1, n)` at the nodes.
 
     Minus the derivative of an interval's action in its left node; at the last node, plus that in the right one. Where

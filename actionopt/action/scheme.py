@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -148,7 +149,7 @@ def _piecewise(
     name: str, order: int, times: np.ndarray, local_points: np.ndarray, local_stages: np.ndarray, quadrature: np.ndarray
 ) -> Scheme:
     """Lay one interval's Lagrange polynomials on every interval of the grid."""
-    values, slopes = lagrange(local_points, local_stages)
+    values, slopes = laws(tuple(local_points.tolist()), tuple(local_stages.tolist()))
     intervals, degree, per_interval = len(times) - 1, len(local_points) - 1, len(local_stages)
     h = np.diff(times)
     interval = np.arange(intervals)[:, None, None]
@@ -174,6 +175,12 @@ def _piecewise(
         velocity=lay(slopes, 1.0 / h),
         weights=(h[:, None] * quadrature).ravel(),
     )
+
+
+@lru_cache(maxsize=100)
+def laws(points: tuple[float, ...], stages: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return `lagrange` of a few points, remembered."""
+    return lagrange(np.array(points), np.array(stages))
 
 
 def lagrange(points: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

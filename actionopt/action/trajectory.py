@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actionopt.action.density.density import Density
+from actionopt.action.density.density import Density, Stages
 from actionopt.action.forces import ConstraintForces
 from actionopt.action.pieces import evaluate_pieces, node_momenta
 from actionopt.action.scheme import Scheme, make_scheme
@@ -113,22 +113,34 @@ class Trajectory(TrajectoryData):
             return cls._of_one_node(scheme, points, energy, success, status, message, stats or {}, name)
         with np.errstate(all="ignore"):
             expansion = density.expand_blocks(scheme.position @ points, scheme.velocity @ points, scheme.stages)
-            return cls(
-                name=name,
-                scheme=scheme.name,
-                times=scheme.times,
-                points=points,
-                momenta=expansion.momentum if forces is None else expansion.momentum + forces.momentum,
-                action_density=expansion.value,
-                node_momenta=node_momenta(scheme, expansion, forces),
-                energy=None if energy is None else np.asarray(energy(points[scheme.nodes])),
-                kinetic_density=expansion.kinetic,
-                potential_density=expansion.potential,
-                success=success,
-                status=status,
-                message=message,
-                stats=stats or {},
-            )
+            energies = None if energy is None else np.asarray(energy(points[scheme.nodes]))
+            described = {"success": success, "status": status, "message": message, "stats": stats or {}, "name": name}
+            return cls.from_stages(expansion, scheme, points, energy=energies, forces=forces, **described)
+
+    @classmethod
+    def from_stages(
+        cls,
+        stages: Stages,
+        scheme: Scheme,
+        points: np.ndarray,
+        *,
+        energy: np.ndarray | None,
+        forces: ConstraintForces | None = None,
+        **described: Any,
+    ) -> Trajectory:
+        """The same where the density was evaluated at the stages already; `energy (N+1,)` at the nodes."""
+        return cls(
+            scheme=scheme.name,
+            times=scheme.times,
+            points=points,
+            momenta=stages.momentum if forces is None else stages.momentum + forces.momentum,
+            action_density=stages.value,
+            node_momenta=node_momenta(scheme, stages, forces),
+            energy=energy,
+            kinetic_density=stages.kinetic,
+            potential_density=stages.potential,
+            **described,
+        )
 
     @classmethod
     def _of_one_node(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,56 +73,67 @@ def certify_flow(
     FlowCertificate
         With infinite distances from where the flow's equations are not finite.
     """
+    return certify_flows(density, times, weights[None], nodes, [errors or {}])[0]
+
+
+def certify_flows(
+    density: GradientFlowDensity,
+    times: np.ndarray,
+    weights: np.ndarray,
+    nodes: np.ndarray | None = None,
+    errors: Sequence[Mapping[int, np.ndarray]] = (),
+) -> list[FlowCertificate]:
+    """Certify several flows on the same grid all at once: `weights (S, M+1, n)`, and errors of steps for each."""
     nodes = np.arange(len(times)) if nodes is None else nodes
     with np.errstate(all="ignore"):
-        curve, lengths, length, matrices = _linearise(density.model, times, weights)
-        if not (np.isfinite(curve.velocities).all() and np.isfinite(curve.accelerations).all()):
-            unknown = np.full(len(nodes), np.inf)
-            return FlowCertificate(unknown[1:], np.append(0.0, unknown[1:]), 0.0)
+        curve, lengths, way, matrices = _linearise(density.model, times, weights)
+        derivatives = np.concatenate([curve.velocities, curve.accelerations], axis=-1)
+        finite = np.isfinite(derivatives).all(axis=(-1, -2))
         actions, defects, pushes = _defects(density, curve)
-        for step, error in (errors or {}).items():
-            flow = LinearisedFlow(density.model, weights[step + 1 : step + 2])
-            defects[step], pushes[step] = flow.lengths(error[None])[0], error
+        for s, found in enumerate(errors):
+            for step, error in found.items():
+                flow = LinearisedFlow(density.model, weights[s, step + 1 : step + 2])
+                defects[s, step], pushes[s, step] = flow.lengths(error[None])[0], error
         moving: Errors
         if matrices is not None:
             knots = np.arange(len(times))
             moving = DenseErrors(*matrices, np.diff(times))
         else:
             knots = np.unique(np.linspace(0, len(times) - 1, KNOTS + 1).round().astype(int))
-            moving = KrylovErrors(
-                [LinearisedFlow(density.model, weights[k : k + 1]) for k in knots], np.diff(times[knots])
-            )
-        distance = carried_distance(moving, times, knots, defects + ROUNDING * lengths[1:], pushes)
-    distance = np.where(np.isfinite(distance), distance, np.inf)
-    step_actions = np.add.reduceat(np.where(np.isfinite(actions), actions, np.inf), nodes[:-1])
-    return FlowCertificate(step_actions, distance[nodes], max(length, STILL * float(lengths.max())))
+            moving = KrylovErrors([LinearisedFlow(density.model, weights[:, k]) for k in knots], np.diff(times[knots]))
+        distance = carried_distance(moving, times, knots, defects + ROUNDING * lengths[:, 1:], pushes)
+    distance = np.where(np.isfinite(distance), distance, np.inf)[:, nodes]
+    actions = np.add.reduceat(np.where(np.isfinite(actions), actions, np.inf), nodes[:-1], axis=-1)
+    long = np.maximum(way, STILL * lengths.max(axis=-1))
+    unknown = FlowCertificate(np.full(len(nodes) - 1, np.inf), np.append(0.0, np.full(len(nodes) - 1, np.inf)), 0.0)
+    told = zip(finite, actions, distance, long, strict=True)
+    return [FlowCertificate(a, d, float(length)) if known else unknown for known, a, d, length in told]
 
 
 def _linearise(
     model: LocalModel, times: np.ndarray, weights: np.ndarray
-) -> tuple[HermiteCurve, np.ndarray, float, tuple[np.ndarray, np.ndarray] | None]:
-    """Return the curve, the lengths `|w|_G (M+1,)`, that of the way and, for few weights, metric and Jacobian."""
-    small = weights.shape[1] <= DENSE_SIZE
-    velocities, accelerations, lengths, matrices = [], [], [], []
-    way, chords = 0.0, np.diff(weights, axis=0, append=weights[-1:])
-    for cut in node_blocks(model, len(times), weights.shape[1] if small else 1):
-        flow = LinearisedFlow(model, weights[cut])
-        velocities.append(flow.velocities)
-        accelerations.append(flow.accelerations)
-        lengths.append(flow.lengths(flow.w))
-        way += float(flow.lengths(chords[cut]).sum())
-        if small:
-            matrices.append(flow.matrices())
-    curve = HermiteCurve(times, weights, np.concatenate(velocities), np.concatenate(accelerations))
-    joined = tuple(np.concatenate(parts) for parts in zip(*matrices, strict=True))
-    return curve, np.concatenate(lengths), way, (joined[0], joined[1]) if small else None
+) -> tuple[HermiteCurve, np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """Return the curves, the lengths `|w|_G (S, M+1)`, of the ways `(S,)` and, for few weights, metric and Jacobian."""
+    flows, _, n = weights.shape
+    small = n <= DENSE_SIZE
+    chords = np.diff(weights, axis=1, append=weights[:, -1:])
+    w, d = weights.reshape(-1, n), chords.reshape(-1, n)
+    parts = []
+    for cut in node_blocks(model, len(w), n if small else 1):
+        flow = LinearisedFlow(model, w[cut])
+        found = (flow.velocities, flow.accelerations, flow.lengths(flow.w), flow.lengths(d[cut]))
+        parts.append((*found, *flow.matrices()) if small else found)
+    joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    velocities, accelerations, lengths, steps, *matrices = (x.reshape(flows, -1, *x.shape[1:]) for x in joined)
+    curve = HermiteCurve(times, weights, velocities, accelerations)
+    return curve, lengths, steps.sum(axis=-1), (matrices[0], matrices[1]) if small else None
 
 
 def _defects(density: GradientFlowDensity, curve: HermiteCurve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Integrate over each step: the action `(M,)`, `|d|_G (M,)` and d `(M, n)`."""
+    """Integrate over each step: the action `(S, M)`, `|d|_G (S, M)` and d `(S, M, n)`."""
     local, shares = np.polynomial.legendre.leggauss(GAUSS)
     position, velocity = curve.at(0.5 * (local + 1.0))
-    steps, _, n = position.shape
+    flows, steps, _, n = position.shape
     values, gaps = [], []
     w, v = position.reshape(-1, n), velocity.reshape(-1, n)
     for first in range(0, len(w), density.block):
@@ -131,10 +142,10 @@ def _defects(density: GradientFlowDensity, curve: HermiteCurve) -> tuple[np.ndar
         values.append(np.maximum(expansion.value, 0.0))
         gaps.append(expansion.gap)
     shares = 0.5 * shares * np.diff(curve.times)[:, None]
-    value = np.concatenate(values).reshape(steps, GAUSS)
-    gap = np.concatenate(gaps).reshape(steps, GAUSS, n)
+    value = np.concatenate(values).reshape(flows, steps, GAUSS)
+    gap = np.concatenate(gaps).reshape(flows, steps, GAUSS, n)
     return (
-        (shares * value).sum(axis=1),
-        (shares * np.sqrt(2.0 * value)).sum(axis=1),
-        (shares[..., None] * gap).sum(axis=1),
+        (shares * value).sum(axis=-1),
+        (shares * np.sqrt(2.0 * value)).sum(axis=-1),
+        (shares[..., None] * gap).sum(axis=-2),
     )

@@ -19,13 +19,13 @@ SAFETY = 2.0
 
 
 class Errors(Protocol):
-    """How errors move from node to node: `DenseErrors` or `KrylovErrors`."""
+    """How errors `(..., n)` of several flows move from node to node: `DenseErrors` or `KrylovErrors`."""
 
     def whole(self, k: int, error: np.ndarray) -> np.ndarray: ...
 
     def half(self, k: int, error: np.ndarray) -> np.ndarray: ...
 
-    def length(self, k: int, error: np.ndarray) -> float: ...
+    def length(self, k: int, error: np.ndarray) -> np.ndarray: ...
 
 
 def carried_distance(
@@ -40,27 +40,29 @@ def carried_distance(
     times : array (N+1,)
     knots : array (K+1,) of int
         Nodes, the first and the last included, from one to the next of which errors are carried.
-    defects : array (N,)
-        `int |d|_G dt` over each step.
-    pushes : array (N, n)
+    defects : array (..., N)
+        `int |d|_G dt` over each step; leading axes are flows.
+    pushes : array (..., N, n)
         `int d dt` over each step, as a vector.
 
     Returns
     -------
-    array (N+1,)
+    array (..., N+1)
     """
-    distance, error = np.zeros(len(times)), np.zeros(pushes.shape[1])
+    lead = defects.shape[:-1]
+    distance, error = np.zeros((*lead, len(times))), np.zeros((*lead, pushes.shape[-1]))
     for k, (first, last) in enumerate(pairwise(knots.tolist())):
-        push = pushes[first:last].sum(axis=0)
+        push = pushes[..., first:last, :].sum(axis=-2)
         moved, own = errors.whole(k, error), errors.half(k, push)
         growth = _ratio(errors.length(k + 1, moved), errors.length(k, error))
         spread = _ratio(errors.length(k + 1, own), errors.length(k, push))
         shares = (times[first + 1 : last + 1] - times[first]) / (times[last] - times[first])
-        fresh = max(spread, 1.0) * np.cumsum(defects[first:last])
-        distance[first + 1 : last + 1] = growth**shares * distance[first] + fresh
-        error = moved + (own if spread > 1.0 else push)
+        fresh = np.maximum(spread, 1.0)[..., None] * np.cumsum(defects[..., first:last], axis=-1)
+        carried = growth[..., None] ** shares * distance[..., first, None]
+        distance[..., first + 1 : last + 1] = carried + fresh
+        error = moved + np.where((spread > 1.0)[..., None], own, push)
     return SAFETY * distance
 
 
-def _ratio(after: float, before: float) -> float:
-    return after / before if before > 0.0 else 1.0
+def _ratio(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+    return np.divide(after, before, out=np.ones_like(after), where=before > 0.0)

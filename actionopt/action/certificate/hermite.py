@@ -30,8 +30,8 @@ class HermiteCurve:
     Attributes
     ----------
     times : array (N+1,)
-    weights, velocities, accelerations : array (N+1, n)
-        Values at the nodes, and the first and second derivative of the flow there.
+    weights, velocities, accelerations : array (..., N+1, n)
+        Values at the nodes, and the first and second derivative of the flow there; leading axes are curves.
     """
 
     times: np.ndarray
@@ -40,15 +40,15 @@ class HermiteCurve:
     accelerations: np.ndarray
 
     def at(self, local: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluate every piece at `local (q,)` in [0, 1]: position and velocity, both `(N, q, n)`."""
+        """Evaluate every piece at `local (q,)` in [0, 1]: position and velocity, both `(..., N, q, n)`."""
         h = np.diff(self.times)[:, None]
-        w, u, a = self.weights, h * self.velocities[:-1], h**2 * self.accelerations[:-1]
-        ends = np.stack([w[:-1], u, a, h**2 * self.accelerations[1:], h * self.velocities[1:], w[1:]], axis=1)
+        w, u, a = self.weights, h * self.velocities[..., :-1, :], h**2 * self.accelerations[..., :-1, :]
+        left, right = w[..., :-1, :], w[..., 1:, :]
+        # the value at the left node apart, so that a piece that hardly moves keeps its digits
+        last = [h**2 * self.accelerations[..., 1:, :], h * self.velocities[..., 1:, :], right - left]
+        ends = np.stack([np.zeros_like(left), u, a, *last], axis=-2)
         powers = local[:, None] ** np.arange(6)
         slopes = np.arange(1, 6) * local[:, None] ** np.arange(5)
-        # the value at the left node apart, so that a piece that hardly moves keeps its digits
-        ends[:, 5] -= w[:-1]
-        ends[:, 0] = 0.0
-        position = np.einsum("ql,jl,kjn->kqn", powers, LAWS, ends, optimize=True) + w[:-1, None]
-        velocity = np.einsum("ql,jl,kjn->kqn", slopes, LAWS[:, 1:], ends, optimize=True) / h[:, None]
+        position = (powers @ LAWS.T) @ ends + left[..., None, :]
+        velocity = (slopes @ LAWS[:, 1:].T) @ ends / h[..., None]
         return position, velocity

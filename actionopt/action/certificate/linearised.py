@@ -50,6 +50,10 @@ class LinearisedFlow:
         """Return `sqrt(d^T G d)` at each node, `(..., N)`."""
         return np.sqrt(np.maximum((d * self.metric.product(d)).sum(axis=-1), 0.0))
 
+    def inner(self, basis: np.ndarray, d: np.ndarray) -> np.ndarray:
+        """Return `b^T G d (k, N)` at each node, for vectors `basis (k, N, n)` and `d (N, n)`."""
+        return (basis * self.metric.product(d)).sum(axis=-1)
+
     def matrices(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the metric and `phi'(w)` at each node, both `(N, n, n)`."""
         nodes, n = self.w.shape
@@ -59,11 +63,11 @@ class LinearisedFlow:
 
 @dataclass(frozen=True)
 class DenseErrors:
-    """How errors move between N+1 nodes, by the matrices at them: for few weights.
+    """How errors of S flows move between N+1 nodes, by the matrices at them: for few weights.
 
     Attributes
     ----------
-    metrics, jacobians : array (N+1, n, n)
+    metrics, jacobians : array (S, N+1, n, n)
     steps : array (N,)
     """
 
@@ -72,21 +76,21 @@ class DenseErrors:
     steps: np.ndarray
 
     def __post_init__(self) -> None:
-        mean = 0.5 * self.steps[:, None, None] * (self.jacobians[1:] + self.jacobians[:-1])
+        mean = 0.5 * self.steps[:, None, None] * (self.jacobians[:, 1:] + self.jacobians[:, :-1])
         object.__setattr__(self, "_whole", exponential(mean))
         object.__setattr__(self, "_half", exponential(0.5 * mean))
 
     def whole(self, k: int, error: np.ndarray) -> np.ndarray:
-        """Move an error from node k to node k + 1."""
-        return np.asarray(self._whole[k] @ error)  # type: ignore[attr-defined]
+        """Move errors `(S, n)` from node k to node k + 1."""
+        return _applied(self._whole[:, k], error)  # type: ignore[attr-defined]
 
     def half(self, k: int, error: np.ndarray) -> np.ndarray:
-        """Move an error from the middle of step k to its end."""
-        return np.asarray(self._half[k] @ error)  # type: ignore[attr-defined]
+        """Move errors from the middle of step k to its end."""
+        return _applied(self._half[:, k], error)  # type: ignore[attr-defined]
 
-    def length(self, k: int, error: np.ndarray) -> float:
-        """Measure an error at node k."""
-        return float(np.sqrt(max(error @ self.metrics[k] @ error, 0.0)))
+    def length(self, k: int, error: np.ndarray) -> np.ndarray:
+        """Measure errors at node k, `(S,)`."""
+        return np.sqrt(np.maximum((error * _applied(self.metrics[:, k], error)).sum(axis=-1), 0.0))
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class KrylovErrors:
     Attributes
     ----------
     flows : list of LinearisedFlow
-        At one node each.
+        At one node of every flow each.
     steps : array (N,)
     """
 
@@ -104,17 +108,21 @@ class KrylovErrors:
     steps: np.ndarray
 
     def whole(self, k: int, error: np.ndarray) -> np.ndarray:
-        """Move an error from node k to node k + 1: over half the step by either end's Jacobian."""
+        """Move errors from node k to node k + 1: over half the step by either end's Jacobian."""
         first = _krylov_exponential(self.flows[k], 0.5 * self.steps[k], error)
         return _krylov_exponential(self.flows[k + 1], 0.5 * self.steps[k], first)
 
     def half(self, k: int, error: np.ndarray) -> np.ndarray:
-        """Move an error from the middle of step k to its end."""
+        """Move errors from the middle of step k to its end."""
         return _krylov_exponential(self.flows[k + 1], 0.5 * self.steps[k], error)
 
-    def length(self, k: int, error: np.ndarray) -> float:
-        """Measure an error at node k."""
-        return float(self.flows[k].lengths(error[None])[0])
+    def length(self, k: int, error: np.ndarray) -> np.ndarray:
+        """Measure errors at node k, `(S,)`."""
+        return self.flows[k].lengths(error)
+
+
+def _applied(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    return (matrices @ vectors[..., None])[..., 0]
 
 
 def exponential(matrices: np.ndarray) -> np.ndarray:
@@ -135,29 +143,34 @@ def node_blocks(model: LocalModel, nodes: int, directions: int) -> Iterator[slic
 
 
 def _krylov_exponential(flow: LinearisedFlow, time: float, error: np.ndarray) -> np.ndarray:
-    """`expm(time phi'(w)) error` at one node, by Arnoldi's method in the metric.
+    """`expm(time phi'(w)) error` at one node of every flow, `(S, n)`, by Arnoldi's method in the metric.
 
     Orthogonality in the metric keeps the numerical range, so that no error grows faster than contraction theory allows,
-    however stiff the flow.
+    however stiff the flow. A basis that is complete goes on with zeros.
     """
-    size = float(flow.lengths(error[None])[0])
-    if not 0.0 < size < np.inf:
-        return error
-    products = min(PRODUCTS, len(error))
-    basis, hessenberg = [error / size], np.zeros((products + 1, products))
+    size = flow.lengths(error)
+    moves = (size > 0.0) & (size < np.inf)
+    products = min(PRODUCTS, error.shape[-1])
+    basis = np.zeros((products, *error.shape))
+    basis[0] = _over(error, size, moves)
+    hessenberg = np.zeros((len(error), products, products))
     for column in range(products):
-        image = flow.jacobian_product(basis[-1][None])[0]
+        image = flow.jacobian_product(basis[column])
         for _ in range(2):
-            weighed = flow.metric.product(image[None])[0]
-            shares = np.array([old @ weighed for old in basis])
-            hessenberg[: column + 1, column] += shares
-            image = image - shares @ np.stack(basis)
-        hessenberg[column + 1, column] = rest = float(flow.lengths(image[None])[0])
-        if not rest > 1e-12 * abs(hessenberg[:, column]).max():
-            break
-        basis.append(image / rest)
-    used = min(len(basis), products)
-    square = hessenberg[:used, :used]
-    if not np.isfinite(square).all():
-        return np.full_like(error, np.nan)
-    return np.asarray(size * expm(time * square)[:, 0] @ np.stack(basis[:used]))
+            shares = flow.inner(basis[: column + 1], image)
+            hessenberg[:, : column + 1, column] += shares.T
+            image = image - (shares[..., None] * basis[: column + 1]).sum(axis=0)
+        if column + 1 < products:
+            rest = flow.lengths(image)
+            goes_on = rest > 1e-12 * abs(hessenberg[:, :, column]).max(axis=-1)
+            hessenberg[:, column + 1, column] = np.where(goes_on, rest, 0.0)
+            basis[column + 1] = _over(image, rest, goes_on)
+    finite = np.asarray(np.isfinite(hessenberg).all(axis=(-1, -2)))
+    first = expm(time * np.where(finite[:, None, None], hessenberg, 0.0))[:, :, 0]
+    moved = size[:, None] * (first.T[..., None] * basis).sum(axis=0)
+    return np.where(moves[:, None], np.where(finite[:, None], moved, np.nan), error)
+
+
+def _over(vectors: np.ndarray, sizes: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Divide vectors by their sizes; zeros elsewhere."""
+    return np.where(where[:, None], vectors / np.where(where, sizes, 1.0)[:, None], 0.0)

@@ -4,8 +4,28 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
+
+
+class Stages(Protocol):
+    """What a trajectory is told by: the density at its stages `(M,)`, and its derivatives `(M, n)`."""
+
+    @property
+    def value(self) -> np.ndarray: ...
+
+    @property
+    def force(self) -> np.ndarray: ...
+
+    @property
+    def momentum(self) -> np.ndarray: ...
+
+    @property
+    def kinetic(self) -> np.ndarray | None: ...
+
+    @property
+    def potential(self) -> np.ndarray | None: ...
 
 
 class Density(ABC):
