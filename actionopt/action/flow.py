@@ -151,7 +151,9 @@ def flow(
                     density, scheme, start, method=method, tol=tol, certify=certify, times=grid, tick=tick
                 )
         return _told(runs, len(start), throw)
-    start = problem.check_point(start, "w0")
+    if start.ndim > 2:
+        n = problem.size
+        raise InputError(f"w0 must be one point ({n},), or many (S, {n}), got shape {start.shape}")
     if where:
         return _on_manifolds(density, where, clock, start, method, metric, progress, throw)
     with progress_bar(len(grid) - 1, "flow", progress) as tick:

@@ -189,7 +189,7 @@ def test_progress_bar_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None
         ({"tol": np.nan}, "tol must be a positive, finite number, got nan"),
         ({"w0": np.zeros(3)}, r"w0 must have length 17, got shape \(3,\)"),
         ({"w0": np.full(17, np.nan)}, "w0 must be finite"),
-        ({"w0": np.zeros((2, 17))}, r"w0 must be one point \(17,\), got shape \(2, 17\)"),
+        ({"w0": np.zeros((2, 2, 17))}, r"w0 must be one point \(17,\), or many \(S, 17\), got shape \(2, 2, 17\)"),
     ],
 )
 def test_rejections(changes: dict[str, Any], message: str) -> None:

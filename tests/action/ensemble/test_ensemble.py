@@ -180,7 +180,7 @@ def test_no_starts_and_wrong_ones() -> None:
     assert ao.flow(problem, np.zeros((0, problem.size)), horizon=1.0) == []
     with pytest.raises(ao.InputError, match="w0 must have length"):
         ao.flow(problem, np.zeros((2, 3)), horizon=1.0)
-    with pytest.raises(ao.InputError, match="w0 must be one point"):
+    with pytest.raises(ao.InputError, match=r"w0 must be one point \(10,\), or many \(S, 10\)"):
         ao.flow(problem, np.zeros((2, 2, problem.size)), horizon=1.0)
 
 
