@@ -9,7 +9,8 @@ import numpy as np
 
 from actionopt.constrained.backpropagated import backpropagate, largest, simulate
 from actionopt.constrained.endings import second_word
-from actionopt.constrained.scale import Terms, cost_slopes, terms_at
+from actionopt.constrained.further import falls_by_newton, falls_for_ever
+from actionopt.constrained.scale import terms_at
 from actionopt.constrained.second_order import second_order
 from actionopt.constrained.solution import Solution
 from actionopt.constrained.task import TrainTask
@@ -20,12 +21,13 @@ from actionopt.problem import Problem
 ADVICE = {
     "unresolved": "the gradient is small beside the largest, not beside its own terms: weight {weight} of module "
     "{module} is off by {worst:.0e} of them. Inputs or targets of very different sizes do that: standardise them",
+    "valley": "the gradient is small beside its terms, but a Newton step still lowers the energy by {part:.1%}: a "
+    "narrow valley. Go on from these weights, with a smaller tol or solver='newton'",
     "diverging": "the energy still falls along the way from the start, however far: it has no minimum there, as with "
     "separable classes. weight_decay or bounds give it one",
-    "saddle": "the gradient vanishes at the start, but the curvature is negative there: start elsewhere",
+    "saddle": "the gradient vanishes, but the curvature is negative there: start elsewhere, or take solver='newton', "
+    "which leaves saddles",
 }
-FARTHER = (0.1, 0.3, 1.0, 3.0)  # how much farther along the way from the start the energy is looked at
-FALLS = 1e-3  # part of the energy by which it falls there where there is no minimum
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,15 @@ class Certificate:
     adjoint_error : float
         Largest |multiplier - adjoint| over the largest |adjoint|, or the size of a cost's slope where all vanish, at
         the solver's own states.
-    terms : Terms
+    falls : float
+        The part by which a Newton step still lowers the energy, where the residual is small.
     """
 
     trained: Trained
     residual: np.ndarray
     relative: np.ndarray
     adjoint_error: float
-    terms: Terms
+    falls: float = 0.0
 
     @property
     def worst(self) -> float:
@@ -81,7 +84,7 @@ def certify(task: TrainTask, trained: Trained) -> Certificate:
         if not np.isfinite(w).all():
             nothing = [np.full((problem.samples, place.size), np.nan) for place in problem.network.placed]
             bad = replace(trained, states=trained.states or nothing, multipliers=trained.multipliers or nothing)
-            return Certificate(bad, np.full(problem.size, np.nan), np.full(problem.size, np.nan), np.nan, start)
+            return Certificate(bad, np.full(problem.size, np.nan), np.full(problem.size, np.nan), np.nan)
         simulated = simulate(problem, w)
         # without constraints on states their equations alone decide: what counts is where the weights lead
         own = any(c.condition.node is not None for c in task.constraints) and trained.states is not None
@@ -96,9 +99,11 @@ def certify(task: TrainTask, trained: Trained) -> Certificate:
         residual = at.gradient + trained.bounds_multipliers
         if task.penalty is not None:
             residual = residual + task.penalty.gradient(w)
-        terms = start.at_least(terms_at(problem, w, cost_slopes(problem, task.start)))
+        terms = terms_at(problem, w).after(start)
     filled = replace(trained, states=states, multipliers=trained.multipliers or back.adjoints)
-    return Certificate(filled, residual, terms.relative(residual), error, terms)
+    relative = terms.relative(residual)
+    small = trained.nlp.success and bool((relative <= task.tol).all())
+    return Certificate(filled, residual, relative, error, falls_by_newton(task, w, terms) if small else 0.0)
 
 
 def solution_of(task: TrainTask, certificate: Certificate, formulation: str) -> Solution:
@@ -114,11 +119,11 @@ def solution_of(task: TrainTask, certificate: Certificate, formulation: str) -> 
     status, message = nlp.status, nlp.message
     if status == "converged":
         status, message = _checked(task, certificate, energy, message)
-    lowest = None
-    if usable and (task.second_order or (status == "converged" and nlp.stats["iterations"] == 0)):
-        lowest = second_order(task, trained)
-    if status == "converged" and lowest is not None and lowest.sign < 0 and nlp.stats["iterations"] == 0:
-        status, message = "saddle", _said(nlp.stats["solver"], "saddle", nlp.stats["iterations"])
+    asked, lowest = task.second_order or nlp.stats["iterations"] == 0, None
+    if usable and (task.second_order or (status == "converged" and (asked or not task.constraints))):
+        lowest = second_order(task, trained, brief=not asked)
+    if status == "converged" and lowest is not None and lowest.sign < 0:
+        status, message, asked = "saddle", _said(nlp.stats["solver"], "saddle", nlp.stats["iterations"]), True
     if status == "infeasible":
         message += violated(task, trained)
     if lowest is not None:
@@ -137,7 +142,7 @@ def solution_of(task: TrainTask, certificate: Certificate, formulation: str) -> 
         bounds_multipliers=trained.bounds_multipliers,
         constraint_multipliers=trained.constraint_multipliers,
         adjoint_error=certificate.adjoint_error,
-        lowest_eigenvalue=None if lowest is None else lowest.value,
+        lowest_eigenvalue=lowest.value if lowest is not None and asked else None,
         is_minimum=False if status == "saddle" else minimum,
     )
 
@@ -156,20 +161,11 @@ def _checked(task: TrainTask, certificate: Certificate, energy: float, message: 
         return "not finite", f"{solver}: not finite; energy or gradient at the weights are NaN or infinite"
     if certificate.worst > task.tol:
         return "unresolved", unresolved(task.problem, certificate.relative, solver, nlp.stats["iterations"])
-    if not task.bounded and not task.constraints and task.penalty is None and _falls(task, certificate, energy):
+    if falls_for_ever(task, certificate.trained.weights, energy):
         return "diverging", _said(solver, "diverging", nlp.stats["iterations"])
+    if part := certificate.falls:
+        return "valley", valley(part, solver, nlp.stats["iterations"])
     return "converged", message
-
-
-def _falls(task: TrainTask, certificate: Certificate, energy: float) -> bool:
-    """Whether the energy falls on and on beyond the end, along the way from the start."""
-    w = certificate.trained.weights
-    way = w - task.start
-    if not way.any():
-        return False
-    with np.errstate(all="ignore"):
-        energies = np.array([energy, *(task.problem.energy(w + t * way) for t in FARTHER)])
-    return bool((np.diff(energies) <= 0).all() and energies[-1] < energy - FALLS * abs(energy))
 
 
 def unresolved(problem: Problem, relative: np.ndarray, solver: str, iterations: int) -> str:
@@ -178,6 +174,11 @@ def unresolved(problem: Problem, relative: np.ndarray, solver: str, iterations: 
     group = next(g for g in problem.groups if g.slice.start <= k < g.slice.stop)
     words = {"weight": k - group.slice.start, "module": group.label, "worst": float(relative[k])}
     return _said(solver, "unresolved", iterations, **words)
+
+
+def valley(part: float, solver: str, iterations: int) -> str:
+    """Return the message for a gradient that is small beside its terms where the energy still falls far."""
+    return _said(solver, "valley", iterations, part=part)
 
 
 def _said(solver: str, status: str, iterations: int, **words: Any) -> str:

@@ -14,7 +14,7 @@ from actionopt.constrained.backpropagated import backpropagate, simulate
 from actionopt.constrained.certify import listed, unresolved, violated
 from actionopt.constrained.endings import ADVICE, second_word, valley
 from actionopt.constrained.history import Watcher
-from actionopt.constrained.scale import cost_slopes, terms_at
+from actionopt.constrained.scale import terms_at
 from actionopt.constrained.second_order import second_order
 from actionopt.constrained.solution import Solution
 from actionopt.constrained.stage_point import ChainPoint
@@ -94,7 +94,7 @@ def _by_backpropagation(task: TrainTask, ended: Ended) -> Certificate:
     problem, w = task.problem, ended.w
     states = simulate(problem, w)
     back = backpropagate(problem, w, states)
-    terms = task.terms.at_least(terms_at(problem, w, cost_slopes(problem, task.start)))
+    terms = terms_at(problem, w).after(task.terms)
     residual = _free(task, back.gradient + ended.force)
     return Certificate(
         listed(problem, states),
@@ -115,7 +115,7 @@ def _by_stages(task: TrainTask, ended: Ended, point: LiftedPoint) -> Certificate
     mu = np.concatenate([np.zeros(0), *(m.ravel() for m in ended.mu)])
     lam = own.adjoints(mu)
     residual = _free(task, _in_weights(own, lam, mu) + ended.force)
-    terms = task.terms.at_least(stage_terms(simulated, stage_slopes(chain.at(task.start, chain.simulate(task.start)))))
+    terms = stage_terms(simulated, stage_slopes(simulated)).after(task.terms)
     nothing = np.zeros_like(mu)
     error = largest(task.scale * point.lam - lam) / (max(largest(lam), task.terms.slope) or 1.0)
     violation = max(largest(own.gaps), _violation(own.conditions, chain.low, chain.high))

@@ -60,5 +60,7 @@ def valley(status: str, watcher: Watcher, decay: float) -> str:
 
 def second_word(lowest: Lowest, scale: float = 1.0) -> str:
     """Return what the lowest eigenvalue says, for a message."""
+    if lowest.sign == 0 and not lowest.settled:
+        return f"; no negative curvature in {lowest.products} Hessian products (second_order=True looks closer)"
     word = {-1: "a saddle", 0: "flat in some direction, to rounding", 1: "a minimum"}[lowest.sign]
     return f"; lowest eigenvalue of the Hessian {lowest.value * scale:.2e}: {word}"

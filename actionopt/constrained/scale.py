@@ -20,6 +20,7 @@ from actionopt.problem import Problem
 
 MOST_NUMBERS = 2_000_000  # samples times weights up to which every sample is looked at
 NEAR = 1e-4  # part of curvature times output below which a slope is that of a solution
+FLOOR = 1e-12  # of the terms at the start, which count where all terms vanish, as in the minimum of w^4
 ROUNDING = 1e-15  # of the largest term, below which no component is resolved
 
 
@@ -44,9 +45,15 @@ class Terms:
         size = float(self.weights.max(initial=0.0)) or self.slope
         return size if 0.0 < size < np.inf else 1.0
 
-    def at_least(self, other: Terms) -> Terms:
-        """Return the larger of two, weight by weight."""
-        return Terms(np.fmax(self.weights, other.weights), max(self.slope, other.slope))
+    def after(self, start: Terms) -> Terms:
+        """Return the terms by which an end is judged, these being its own.
+
+        Those of the start count, weight by weight, but no further than to the largest at the end: a unit that has
+        saturated has next to none left, and a start from far off, where an exponential or a power is huge, makes none.
+        """
+        end, most = self.weights, float(self.weights.max(initial=0.0))
+        own = np.fmax(end, np.fmax(FLOOR * start.weights, np.fmin(start.weights, most)))
+        return Terms(own, max(self.slope, FLOOR * start.slope))
 
     def relative(self, residual: np.ndarray) -> np.ndarray:
         """Return a residual of dE/dw, weight by weight relative to its terms."""

@@ -26,11 +26,15 @@ from actionopt.constrained.training import Trained
 from actionopt.newton.lanczos import Lowest, lowest_eigenvalue
 
 Product = Callable[[np.ndarray], np.ndarray]
+BRIEF, MANY = 12, 300  # Hessian products
 ACTIVE = 1e-6  # distance from a bound or limit, relative to its size, at which it counts as active
 
 
-def second_order(task: TrainTask, trained: Trained) -> Lowest | None:
-    """Return the lowest eigenvalue of the reduced Hessian; None where no direction is free or it is not finite."""
+def second_order(task: TrainTask, trained: Trained, *, brief: bool = False) -> Lowest | None:
+    """Return the lowest eigenvalue of the reduced Hessian; None where no direction is free or it is not finite.
+
+    A `brief` look takes a few products only, which show curvature that is clearly negative.
+    """
     free = _free(task, trained.weights)
     basis: np.ndarray | None = None
     if task.constraints:
@@ -50,7 +54,7 @@ def second_order(task: TrainTask, trained: Trained) -> Lowest | None:
 
     with np.errstate(all="ignore"):
         try:
-            lowest = lowest_eigenvalue(reduced, size)
+            lowest = lowest_eigenvalue(reduced, size, max_products=BRIEF if brief else MANY)
         except np.linalg.LinAlgError:  # not finite
             return None
     return lowest if np.isfinite(lowest.value) else None

@@ -47,7 +47,7 @@ class Solution:
     lowest_eigenvalue : float or None
         Of the Hessian of E at the weights, by Lanczos; None where it was not asked for (`second_order=True`).
     is_minimum : bool or None
-        Whether it is positive, clear of its error; None where that cannot be told or was not asked for.
+        Whether the curvature is positive, clear of its error; None where that cannot be told.
     history : History or None
         Energy and gradient norm after every iteration, with its `plot`, where the solver keeps one.
     stats : dict

@@ -48,7 +48,8 @@ def train(
         (single shooting; for few weights or many samples). "auto" is lifted, but condensed for ipopt where a module
         has more than 400 weights.
     throw : bool
-        Whether a solver that stops early raises; otherwise the last iterate is returned with its status.
+        Whether a solver that stops early raises; otherwise the last iterate is returned with its status. Nothing is
+        raised for a stationary point that turns out to be a saddle: `success` is False, `is_minimum` too.
     tol : float
         Tolerance on the first-order conditions, relative to the size of their terms
         (`actionopt/constrained/scale.py`): of the largest for the solver, of every weight's own for "converged".
@@ -64,7 +65,8 @@ def train(
         Seconds after which the solver ends, with the status "time limit".
     second_order : bool
         Whether to compute the lowest eigenvalue of the Hessian, along directions that bounds and constraints leave
-        free, and from it `is_minimum`. A start that is stationary is looked at in any case: a saddle is no success.
+        free. Without, an end is looked at by a few Hessian products, but for constraints: `is_minimum` and the message
+        say what these show, exactly up to 32 weights. A saddle is no success.
     bounds : (low, high) or {module: (low, high)}, optional
         Bounds on the weights, numbers or arrays `(n,)`, of a module `(n_a,)`; None on a side is none.
     constraints : Constraint or sequence of Constraint
@@ -104,6 +106,7 @@ def train(
         callback=callback,
     )
     solution = chosen.solve(task)
-    if throw and not solution.success:
+    moved_to_a_saddle = solution.status == "saddle" and solution.stats["iterations"] > 0  # a result, said in its status
+    if throw and not solution.success and not moved_to_a_saddle:
         raise SolverError(solution.message, solution)
     return solution

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
 NEGATIVE, POSITIVE = 1e-7, 1e-10  # part of the largest eigenvalue from which a sign is believed
+SETTLED = 1e-3  # error, as a part of the largest eigenvalue, from which a value is called the lowest one
 DENSE = 32  # unknowns up to which the matrix is formed
 
 
@@ -34,6 +35,11 @@ class Lowest:
     error: float
     scale: float
     products: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether the value is an eigenvalue to a part of the largest."""
+        return self.error <= SETTLED * self.scale
 
     @property
     def sign(self) -> int:

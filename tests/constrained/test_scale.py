@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import actionopt as ao
+from actionopt.constrained import solvers
 from actionopt.constrained.scale import terms_at
 from tests.constrained.systems import SYSTEMS, data
 
@@ -193,5 +194,58 @@ def test_second_word_against_the_dense_hessian() -> None:
     assert found.is_minimum is True
     assert "a minimum" in found.message
     plain = ao.train(problem, 0.3 * problem.initial_weights(1))
-    assert plain.lowest_eigenvalue is None
-    assert plain.is_minimum is None
+    assert plain.lowest_eigenvalue is None  # not asked for; the word is there
+    assert plain.is_minimum is True
+    assert "a minimum" in plain.message
+
+
+@pytest.mark.parametrize("formulation", ["lifted", "condensed"])
+def test_a_saddle_that_a_solver_moved_to_is_no_success(formulation: str) -> None:
+    """Newton's method on the stationarity conditions is content with any; from here it climbs to a saddle."""
+    w0 = network(1.0).initial_weights(2)
+    found = ao.train(network(1.0), w0, solver="sqpmethod", formulation=formulation, throw=False)
+    assert (found.status == "saddle") == (found.is_minimum is False)
+    if formulation == "lifted":
+        assert (found.status, found.success, found.is_minimum) == ("saddle", False, False)
+        assert ao.train(network(1.0), w0, solver="sqpmethod", formulation=formulation).status == "saddle"
+
+
+FAR = {
+    "exponential": (lambda ops, y, t: ops.sum(ops.exp(y) - y), 30.0, 0.0),
+    "cosh": (lambda ops, y, t: ops.sum(ops.exp(y - 3.0) + ops.exp(3.0 - y)), 40.0, 3.0),
+    "Lennard-Jones": (lambda ops, y, t: ops.sum(y**-12 - y**-6), 0.3, 2.0 ** (1.0 / 6.0)),
+    "double well": (lambda ops, y, t: ops.sum((y * y - 1.0) ** 2), 1e4, 1.0),
+    "quartic": (lambda ops, y, t: ops.sum((y - 1.0) ** 4), 1e3, 1.0),
+}
+
+
+@pytest.mark.parametrize("solver", ["ipopt", "fatrop", "sqpmethod", "newton"])
+@pytest.mark.parametrize("name", FAR)
+def test_a_start_from_far_off_makes_no_end_look_right(name: str, solver: str) -> None:
+    """Terms that are huge at the start are no measure of what is left of them at the end."""
+    value, start, best = FAR[name]
+    problem = landscape(value, 1)
+    found = ao.train(problem, [start], solver=solver)
+    assert found.success
+    assert found.weights[0] == pytest.approx(best, abs=1e-3 if name == "quartic" else 1e-5)
+    assert found.energy <= problem.energy(np.array([best])) + 1e-10
+
+
+def steep(ops: Any, y: Any, t: Any) -> Any:
+    a, b = ops.columns(y)
+    return ops.sum(0.5 * (1e6 * (a - 1e3) ** 2 + b * b))
+
+
+@pytest.mark.parametrize("solver", ["ipopt", "fatrop", "sqpmethod", "newton"])
+def test_a_valley_is_gone_down_however_small_its_slope_is_beside_the_terms(solver: str) -> None:
+    """On the floor at b = 1 the slope is 1e-9 of the terms; a Newton step still takes all of the energy."""
+    found = ao.train(landscape(steep, 2), [1e3, 1.0], solver=solver)
+    assert found.success
+    np.testing.assert_allclose(found.weights, [1e3, 0.0], atol=1e-4)
+
+
+def test_a_valley_that_a_solver_does_not_leave_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solvers, "REFINED", 0)
+    found = ao.train(landscape(steep, 2), [1e3, 1.0], throw=False)
+    assert (found.success, found.status) == (False, "valley")
+    assert "lowers the energy by 100.0%" in found.message
