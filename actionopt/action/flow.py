@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.action.certificate.certificate import FlowCertificate, certify_flow
+from actionopt.action.checkpoint import Checkpoint
 from actionopt.action.clock import own_times
 from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.ensemble.ensemble import Ensemble
@@ -48,6 +49,7 @@ def flow(
     certify: bool = True,
     manifolds: Iterable[Manifold] = (),
     progress: bool = False,
+    checkpoint: Checkpoint | None = None,
     throw: bool = True,
 ) -> Any:
     """Integrate the gradient flow of a problem, from one start or many, and say how far from it the result is.
@@ -86,6 +88,8 @@ def flow(
         action and balance, which measure the distance to the free flow, are not small, and it is not certified.
     progress : bool
         Show a progress bar on stderr.
+    checkpoint : actionopt.action.checkpoint.Checkpoint, optional
+        File where an implicit method's march is kept every half minute, and gone on from.
     throw : bool
         Raise if the flow stops early; otherwise the trajectory so far comes back with its status. Of many, one that
         stops is told by its status alone: it is an error if all of them do.
@@ -159,7 +163,7 @@ def flow(
     with progress_bar(len(grid) - 1, "flow", progress) as tick:
         if method in COLLOCATION:
             scheme = make_scheme(COLLOCATION[method], clock)
-            course: March | Course = march(density.model, scheme, start, tol=tol, tick=tick)
+            course: March | Course = march(density.model, scheme, start, tol=tol, tick=tick, checkpoint=checkpoint)
         else:
             scheme = make_scheme("midpoint", clock)
             course = follow(problem, metric, clock, start, method, tol, certify, tick)

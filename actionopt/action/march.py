@@ -18,6 +18,7 @@ import numpy as np
 from scipy.linalg import lu_factor, lu_solve
 from scipy.sparse.linalg import LinearOperator, gmres
 
+from actionopt.action.checkpoint import Checkpoint, Reached
 from actionopt.action.density.local_model import LocalModel
 from actionopt.action.explicit import INTERRUPTED, flow_velocity, rk4_step
 from actionopt.action.kinks import sides
@@ -68,7 +69,13 @@ class March:
 
 
 def march(
-    model: LocalModel, scheme: Scheme, start: np.ndarray, *, tol: float, tick: Callable[[], None] = lambda: None
+    model: LocalModel,
+    scheme: Scheme,
+    start: np.ndarray,
+    *,
+    tol: float,
+    tick: Callable[[], None] = lambda: None,
+    checkpoint: Checkpoint | None = None,
 ) -> March:
     """Solve the stage equations of every interval in turn, from `start (n,)`.
 
@@ -82,12 +89,20 @@ def march(
         Largest entry of the residual `G v + g`, relative to that of g at the start; steps go on to rounding.
     tick : callable
         Called after each interval.
+    checkpoint : Checkpoint, optional
+        Where it is kept meanwhile, and gone on from: to rounding, as the Jacobian is formed anew.
     """
     intervals = len(scheme.times) - 1
     stages, degree = len(scheme.stages) // intervals, len(scheme.points[1:]) // intervals
     points = np.tile(start, (len(scheme.points), 1))
     marcher = Marcher(model, start, tol)
-    slope = np.zeros_like(start)
+    slope, done = np.zeros_like(start), 0
+    earlier = None if checkpoint is None else checkpoint.load()
+    if earlier is not None and _fits(earlier, points, degree):
+        slope, done = earlier.slope, (len(earlier.points) - 1) // degree
+        points[: len(earlier.points)] = earlier.points
+        marcher.stats.update(earlier.stats)
+        marcher.errors.update(earlier.errors)
 
     def advance(k: int) -> str | None:
         nonlocal slope
@@ -100,17 +115,34 @@ def march(
             return found
         points[k * degree + 1 : (k + 1) * degree + 1] = found
         slope = velocity[-1] @ points[columns]
-        tick()
         return None
 
-    for k in range(intervals):
+    def keep(intervals: int, now: bool) -> None:
+        if checkpoint is not None:
+            reached = Reached(points[: intervals * degree + 1], slope, marcher.stats, marcher.errors)
+            checkpoint.keep(reached, now=now)
+
+    for _ in range(done):
+        tick()
+    for k in range(done, intervals):
         try:
             failure = advance(k)
+            keep(k + 1, now=False)
+            tick()
         except KeyboardInterrupt:
             failure = INTERRUPTED
         if failure is not None:
+            keep(k, now=failure == INTERRUPTED)
             return March(points[: k * degree + 1], failure, marcher.stats, marcher.errors)
+    keep(intervals, now=True)
     return March(points, None, marcher.stats, marcher.errors)
+
+
+def _fits(earlier: Reached, points: np.ndarray, degree: int) -> bool:
+    """Whether what is kept are whole intervals of this march, from its start."""
+    kept = earlier.points
+    whole = kept.shape[1] == points.shape[1] and (len(kept) - 1) % degree == 0 and 1 < len(kept) <= len(points)
+    return whole and np.array_equal(kept[0], points[0])
 
 
 class Marcher:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from actionopt.action.checkpoint import Checkpoint
 from actionopt.errors import InputError, SolverError
 from actionopt.fingerprint import fingerprint, libraries
 from actionopt.interrupts import unless_interrupted
@@ -135,12 +136,13 @@ def _run_stage(stage: Stage, context: Context, workspace: Workspace, key: str, r
     if missing:
         return Record(key, "skipped", f"Skipped: it needs the stage {missing[0]!r}, which brought no result.", 0.0)
     began = time.perf_counter()
+    context.checkpoint = Checkpoint(workspace.path(f".{stage.name}-so-far.npz"), key)
     try:
         outcome: Outcome = stage.run(context)
     except (InputError, SolverError) as error:
         unless_interrupted(getattr(error, "result", None))
         return Record(key, "failed", str(error), time.perf_counter() - began)
-    return workspace.remember(
+    record = workspace.remember(
         stage.name,
         key,
         state=outcome.state,
@@ -149,3 +151,5 @@ def _run_stage(stage: Stage, context: Context, workspace: Workspace, key: str, r
         summary={name: _plain(value) for name, value in outcome.summary.items()},
         files=list(outcome.files),
     )
+    context.checkpoint.remove()
+    return record

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.action.checkpoint import Checkpoint
 from actionopt.action.continuation import continue_action
 from actionopt.action.flow import COLLOCATION, flow
 from actionopt.action.lagrangian import Lagrangian
@@ -67,6 +68,7 @@ class Context:
     options: Options
     folder: Path
     points: dict[str, Any] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None  # of the stage that runs
 
     @cached_property
     def start(self) -> np.ndarray:
@@ -175,7 +177,15 @@ def action_stage(context: Context) -> Outcome:
     options, explicit, problem = context.options, context.trajectory(FLOW), context.problem
     scheme = FLOW_SCHEME if options.scheme is None else options.scheme
     method = {name: method for method, name in COLLOCATION.items()}[scheme]
-    found = flow(problem, context.start, times=explicit.times, method=method, metric=options.metric, throw=False)
+    found = flow(
+        problem,
+        context.start,
+        times=explicit.times,
+        method=method,
+        metric=options.metric,
+        checkpoint=context.checkpoint,
+        throw=False,
+    )
     unless_interrupted(found).save(context.folder / ACTION)
     moved = float(abs(found.weights - explicit.weights[: len(found.weights)]).max())
     lost = max(-float(found.energy_change or 0.0), LEAST_LOSS * abs(float(problem.energy(context.start))))

@@ -22,10 +22,10 @@ PACKAGES = ("actionopt", "numpy", "scipy", "casadi", "matplotlib")
 
 
 def write_results(workspace: Workspace, run: Run, command: str) -> None:
-    """Write the figures that are new, `results.json` and `report.html` into the folder of a run."""
-    drawn = _draw(workspace, run)
+    """Write `results.json`, the figures that are new and `report.html` into the folder of a run, in this order."""
     record = {"command": command, "versions": versions(), "ok": run.ok, "stages": _stages(run)}
     write_text(workspace.path(RESULTS), json.dumps(plain(record), indent=1))
+    drawn = _draw(workspace, run)
     write_text(workspace.path(REPORT), render(_title(run), _lead(run), [*_sections(run, drawn), _making(run, command)]))
 
 

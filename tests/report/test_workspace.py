@@ -186,3 +186,15 @@ def test_what_a_killed_run_was_writing_is_swept_by_the_next(tmp_path: Path) -> N
     (tmp_path / "mine.txt").write_text("kept")
     with open_workspace(tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "mine.txt"]
+
+
+def test_files_below_the_folder_are_remembered(tmp_path: Path) -> None:
+    """A run's figures lie in a folder of their own."""
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "one.svg").write_text("<svg/>")
+    with open_workspace(tmp_path) as workspace:
+        kept = workspace.remember(
+            "figure one", "key", state="ok", message="", seconds=1.0, summary={}, files=["figures/one.svg"]
+        )
+    with open_workspace(tmp_path) as workspace:
+        assert workspace.finished("figure one", "key") == kept
