@@ -52,6 +52,14 @@ class Ended:
     iterations: int
     products: int = 0
     point: LiftedPoint | None = None
+    _certificate: Certificate | None = None
+
+    def certified(self, task: TrainTask) -> Certificate:
+        """Return the certificate, computed once: by stages where the states were unknowns, else by backpropagation."""
+        if self._certificate is None:
+            point = self.point
+            self._certificate = _by_backpropagation(task, self) if point is None else _by_stages(task, self, point)
+        return self._certificate
 
 
 @dataclass(frozen=True)
@@ -85,11 +93,6 @@ class Certificate:
         return float(np.max(self.relative, initial=0.0)) if not np.isnan(self.relative).any() else float("nan")
 
 
-def certificate(task: TrainTask, ended: Ended) -> Certificate:
-    """Compute the certificate: by stages where the states were unknowns, else by backpropagation."""
-    return _by_backpropagation(task, ended) if ended.point is None else _by_stages(task, ended, ended.point)
-
-
 def _by_backpropagation(task: TrainTask, ended: Ended) -> Certificate:
     problem, w = task.problem, ended.w
     states = simulate(problem, w)
@@ -109,7 +112,7 @@ def _by_backpropagation(task: TrainTask, ended: Ended) -> Certificate:
 
 
 def _by_stages(task: TrainTask, ended: Ended, point: LiftedPoint) -> Certificate:
-    w, chain = ended.w, Chain(task.problem, 1.0, task.constraints)
+    w, chain = ended.w, task.by_stages.chain
     simulated = chain.at(w, chain.simulate(w))
     own = chain.at(w, point.z) if any(c.condition.node is not None for c in task.constraints) else simulated
     mu = np.concatenate([np.zeros(0), *(m.ravel() for m in ended.mu)])
@@ -149,9 +152,9 @@ def _violation(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
     return float(np.max(np.maximum(low - values, values - high), initial=0.0))
 
 
-def certified(task: TrainTask, ended: Ended, watcher: Watcher, seconds: float) -> Solution:
+def solution_of(task: TrainTask, ended: Ended, watcher: Watcher, seconds: float) -> Solution:
     """Turn an end into a result: "converged" only where our own residuals agree."""
-    found = certificate(task, ended)
+    found = ended.certified(task)
     status, scale, w = ended.status, task.scale, ended.w
     if status == "converged" and not np.isfinite([found.worst, found.energy]).all():
         status = "not finite"
@@ -160,10 +163,11 @@ def certified(task: TrainTask, ended: Ended, watcher: Watcher, seconds: float) -
     if status == "converged" and not found.worst <= COARSE * task.tol:
         status = "unresolved"
         message = unresolved(task.problem, found.relative, "newton", ended.iterations)
-    trained = _as_trained(task, ended, found)
-    lowest = second_order(task, trained) if task.second_order and np.isfinite(w).all() else None
+    lowest = None
+    if task.second_order and np.isfinite(w).all():
+        lowest = second_order(task, _as_trained(task, ended, found))
     if status == "infeasible":
-        message += violated(task, trained)
+        message += violated(task, _as_trained(task, ended, found))
     message += valley(status, watcher, task.problem.weight_decay)
     if lowest is not None:
         message += second_word(lowest)

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.constrained.ended import Ended, certificate, certified
+from actionopt.constrained.ended import Ended, solution_of
 from actionopt.constrained.endings import ENDED, Slow
 from actionopt.constrained.energy import Energy, EnergyPoint
 from actionopt.constrained.history import Watcher
 from actionopt.constrained.newton import check_newton, is_deep, watching
 from actionopt.constrained.solution import Solution
-from actionopt.constrained.stages import Chain, why_no_chain
+from actionopt.constrained.stages import why_no_chain
 from actionopt.constrained.task import TrainTask
 from actionopt.errors import InputError
 from actionopt.newton.lifted import LiftedNewton, LiftedResult
@@ -34,8 +34,7 @@ MEMORY = 20  # pairs that L-BFGS-B keeps
 
 def is_limited(task: TrainTask) -> bool:
     """Whether a task has bounds or constraints, or costs on controls and states together, as control problems do."""
-    reads = any(module.is_reading for module in task.problem.modules)
-    return task.bounded or bool(task.constraints) or (reads and not why_no_chain(task.problem))
+    return task.bounded or bool(task.constraints) or (task.reads and not why_no_chain(task.problem))
 
 
 def why_not_newton(task: TrainTask) -> str:
@@ -59,30 +58,29 @@ def train_limited(task: TrainTask) -> Solution:
             f"solver 'newton' takes constraints where every module takes the state before it alone: {reason}; "
             "solver='ipopt' takes all"
         )
-    reads = any(module.is_reading for module in task.problem.modules)
-    if task.formulation == "condensed" and (task.constraints or reads):
+    if task.formulation == "condensed" and (task.constraints or task.reads):
         raise InputError(
             "solver 'newton' has no condensed form of constraints and control problems: leave it to 'auto'"
         )
     with np.errstate(all="ignore"), watching(task, task.scale) as watcher:
-        if task.constraints or task.formulation == "lifted" or (reads and not why_no_chain(task.problem)):
+        if task.constraints or task.formulation == "lifted" or (task.reads and not why_no_chain(task.problem)):
             ended = _interior(task, watcher)
         else:
             ended = _Bounded(task, watcher).run()
-        return certified(task, ended, watcher, time.perf_counter() - began)
+        return solution_of(task, ended, watcher, time.perf_counter() - began)
 
 
 def _interior(task: TrainTask, watcher: Watcher, iterations: int = 0) -> Ended:
     """Solve by the interior point over Riccati elimination, as finely as the certificate asks for."""
-    chain = Chain(task.problem, task.scale, task.constraints)
+    chain = task.by_stages.chain.over(task.scale)
     low, high = task.bounds
     solver = LiftedNewton(chain, task.tol, task.max_iterations - iterations, low, high, watch=watcher)
     result: LiftedResult | None = None
     for part in FINER:
         solver.tol = part * task.tol
-        result = solver.minimize(task.start) if result is None else solver.go_on(result)
+        result = solver.minimize(task.start, task.by_stages.z) if result is None else solver.go_on(result)
         ended = _ended(task, result, iterations)
-        if result.status != "converged" or certificate(task, ended).worst <= task.tol:
+        if result.status != "converged" or ended.certified(task).worst <= task.tol:
             break
     return ended
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from actionopt.constrained.expansion import Expansion, expanded, expanded_loss
 from actionopt.constrained.spots import WEIGHTS, Blocks, Spots
 from actionopt.losses import Loss
 from actionopt.modules import Module
-from actionopt.newton.riccati import Stage
+from actionopt.newton.riccati import Stacked, Stage
 from actionopt.ops import NUMPY
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class ChainPoint:
 
     def stages(
         self, lam: np.ndarray | None, mu: np.ndarray, sigma: np.ndarray, diagonal: np.ndarray
-    ) -> tuple[list[Stage], np.ndarray]:
+    ) -> tuple[Sequence[Stage], np.ndarray]:
         """Return Jacobians and a Hessian, stage by stage, and that in the last state.
 
         It is that of `E + lam . f + mu . c`, or nothing where lam is None; plus `(dc)^T diag(sigma) dc` and a diagonal
@@ -189,6 +189,9 @@ class ChainPoint:
             if lam is not None:
                 own += np.einsum("pbm,pbmij->pbij", mu[conditions.rows], bent)
             conditions.spots.add_curvature(own, blocks)
+        if len(chain.kinds) == 1:
+            a, b = self.expansions[0].jacobians
+            return Stacked(a, b, blocks.zz[0], blocks.zw[0], blocks.ww[0]), blocks.end
         found: list[Any] = [None] * chain.depth
         for number, kind in enumerate(chain.kinds):
             a, b = self.expansions[number].jacobians

@@ -9,6 +9,8 @@ vectors, z `(N,)` stage after stage and sample after sample.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,13 @@ class Chain:
         self.conditions = self._conditions(constraints)
         self.low = np.concatenate([np.zeros(0), *(c.lower.ravel() for c in constraints)])
         self.high = np.concatenate([np.zeros(0), *(c.upper.ravel() for c in constraints)])
+
+    def over(self, scale: float) -> Chain:
+        """Return the same chain with its energy over another scale."""
+        scaled = copy(self)
+        scaled.scale, scaled.decay = scale, self.problem.weight_decay / scale
+        scaled.costs = [replace(costs, factor=costs.factor * self.scale / scale) for costs in self.costs]
+        return scaled
 
     @staticmethod
     def fits(problem: Problem, constraints: Sequence[PlacedConstraint] = ()) -> bool:

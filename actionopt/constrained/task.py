@@ -14,8 +14,9 @@ from actionopt.constrained.constraint import PlacedConstraint, make_bounds, plac
 from actionopt.constrained.history import Moment
 from actionopt.constrained.lifted import Quadratic
 from actionopt.constrained.scale import Terms, terms_at
+from actionopt.constrained.stage_point import ChainPoint
 from actionopt.constrained.stage_terms import stage_slopes, stage_terms
-from actionopt.constrained.stages import Chain
+from actionopt.constrained.stages import Chain, why_no_chain
 from actionopt.errors import InputError, unknown_name
 from actionopt.nlp.plugins import check_limits
 from actionopt.problem import Problem
@@ -65,12 +66,21 @@ class TrainTask:
     @cached_property
     def terms(self) -> Terms:
         """The size of the terms of the first-order conditions at the start."""
-        if any(module.is_reading for module in self.problem.modules) and Chain.fits(self.problem):
-            chain = Chain(self.problem)
-            point = chain.at(self.start, chain.simulate(self.start))
+        if self.reads and not why_no_chain(self.problem):
             with np.errstate(all="ignore"):
-                return stage_terms(point, stage_slopes(point))
+                return stage_terms(self.by_stages, stage_slopes(self.by_stages))
         return terms_at(self.problem, self.start)
+
+    @cached_property
+    def reads(self) -> bool:
+        """Whether costs or constraints sit on nodes that only read a stage, as in control problems."""
+        return any(module.is_reading for module in self.problem.modules)
+
+    @cached_property
+    def by_stages(self) -> ChainPoint:
+        """The start as a chain, where the problem is one."""
+        chain = Chain(self.problem, 1.0, self.constraints)
+        return chain.at(self.start, chain.simulate(self.start))
 
     @property
     def scale(self) -> float:

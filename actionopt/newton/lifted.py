@@ -25,14 +25,14 @@ from actionopt.newton.point import Watch, largest
 from actionopt.newton.quadratic import Direction, LiftedPoint, Linearised, Quadratic
 
 LEAST_SHIFT, FIRST_SHIFT, MOST_SHIFT = 1e-7, 1e-4, 1e10
-FIRST_PENALTY, MOST_PENALTY = 10.0, 1e7  # on equalities, which their curvature gets in the elimination
+FIRST_PENALTY, MOST_PENALTY = 10.0, 1e3  # on equalities, which their curvature gets in the elimination
 KEPT = 1e-5  # part of the violation by which a step must improve violation or objective
 ARMIJO = 1e-4
 RESTORATIONS, RESTORING = 20, 30  # how often, and how many steps at most
 FEASIBLE = 1e-12  # violation, over the number of equations, below which there is nothing to restore
 TRIALS = 14
 TIGHT = 100.0  # times the tolerance at which multipliers times distances are judged: they are what the energy is off by
-FIRST_BARRIER, LEAST_BARRIER = 0.1, 1e-3  # its parameter at the start, and at the end as a part of the tolerance
+FIRST_BARRIER, LEAST_BARRIER = 0.1, 5e-3  # its parameter at the start, and at the end as a part of the tolerance
 
 
 class Program(Protocol):
@@ -98,11 +98,12 @@ class LiftedNewton:
         self.restorations = 0
 
     def minimize(self, w: np.ndarray, z: np.ndarray | None = None) -> LiftedResult:
-        """Minimise from weights, and states, those that the weights lead to where None."""
+        """Minimise from weights; `z` are the states that they lead to, where these are known."""
         self._bound(w)
         x = self.bounds.inside(np.concatenate([w, np.zeros(len(self.equal))]))
-        w = np.where(self.fixed, w, x[: len(w)])
-        z = self.program.simulate(w) if z is None else z
+        inside = np.where(self.fixed, w, x[: len(w)])
+        z = self.program.simulate(inside) if z is None or (inside != w).any() else z
+        w = inside
         at = self.program.at(w, z)
         s = np.where(self.equal, self.program.low, at.conditions)
         if self.bounds.any:
@@ -176,7 +177,8 @@ class LiftedNewton:
             largest(point.misses) / max(1.0, largest(point.s)),
         )
         in_slacks = np.where(self.equal, 0.0, self.bounds.force[len(point.w) :] - point.mu)
-        return max(worst, largest(in_slacks), TIGHT * self.bounds.complementarity(self._x(point), barrier))
+        pairs = self.bounds.complementarity(self._x(point), barrier)
+        return max(worst, largest(in_slacks), pairs if barrier else TIGHT * pairs)
 
     def _objective(self, point: LiftedPoint) -> float:
         value = point.at.energy
@@ -243,24 +245,26 @@ class LiftedNewton:
         """Return a point whose multipliers are the adjoints there."""
         return LiftedPoint(w, z, s, at.adjoints(mu), mu, self.bounds.force[: len(w)], at)
 
-    def _quadratic(self, point: LiftedPoint, shift: float, least: bool = False) -> Quadratic:
-        return Quadratic(point, self.bounds, self.barrier, self.penalty, self.equal, self.fixed, shift, least)
+    def _quadratic(self, point: LiftedPoint, least: bool = False) -> Quadratic:
+        return Quadratic(point, self.bounds, self.barrier, self.penalty, self.equal, self.fixed, least)
 
     def _factorised(self, point: LiftedPoint) -> Quadratic | None:
         """Factorise the quadratic program, with as little shift as makes it convex on the constraints."""
-        # below the last shift first: where one was needed the next Hessian is hardly ever convex without
-        shift = self.shift / 2.0 if self.shift > LEAST_SHIFT else 0.0
+        shift, quadratic = 0.0, self._quadratic(point)
         while shift <= MOST_SHIFT:
             try:
-                factored = self._quadratic(point, shift)
+                quadratic.factorise(shift)
             except LinAlgError:
                 if self.equal.any() and shift == 0.0 and self.penalty < MOST_PENALTY:
                     self.penalty *= 100.0
-                    continue
-                shift = max(FIRST_SHIFT if not self.shift else 0.0, 8.0 * shift, LEAST_SHIFT)
+                    quadratic = self._quadratic(point)
+                elif shift:
+                    shift *= 4.0
+                else:  # near the last one, below it
+                    shift = max(self.shift / 3.0, LEAST_SHIFT) if self.shift else FIRST_SHIFT
                 continue
             self.shift = shift
-            return factored
+            return quadratic
         return None
 
     def _restored(self, point: LiftedPoint) -> LiftedPoint | None:
@@ -285,7 +289,8 @@ class LiftedNewton:
     def _nearer(self, point: LiftedPoint) -> LiftedPoint | None:
         """Take the least step that satisfies the linearised equations, as far as it brings the violation down."""
         try:
-            quadratic = self._quadratic(point, 0.0, least=True)
+            quadratic = self._quadratic(point, least=True)
+            quadratic.factorise(1.0)
         except LinAlgError:
             return None
         step = quadratic.solve(point.at.gaps, point.misses)

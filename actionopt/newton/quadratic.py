@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -9,7 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from actionopt.newton.barrier import Barrier
-from actionopt.newton.riccati import Riccati, Stage, Step
+from actionopt.newton.pairing import factorised
+from actionopt.newton.riccati import Stage, Step
 
 
 class Linearised(Protocol):
@@ -29,7 +31,7 @@ class Linearised(Protocol):
     def adjoints(self, mu: np.ndarray) -> np.ndarray: ...
     def stages(
         self, lam: np.ndarray | None, mu: np.ndarray, sigma: np.ndarray, diagonal: np.ndarray
-    ) -> tuple[list[Stage], np.ndarray]: ...
+    ) -> tuple[Sequence[Stage], np.ndarray]: ...
     def rows(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
 
@@ -100,7 +102,7 @@ class Direction:
 
 
 class Quadratic:
-    """The quadratic program at a point, factorised.
+    """The quadratic program at a point.
 
     With slacks s, `c + dc - s - ds = 0`, and Sigma their barrier's diagonal, `mu = Sigma ds + b` at the solution, b the
     barrier's slope, so that `ds = dc + c - s` leaves `dc^T Sigma dc` on the Hessian and `dc^T (Sigma (c - s) + b)` on
@@ -118,7 +120,6 @@ class Quadratic:
         penalty: float,
         equal: np.ndarray,
         fixed: np.ndarray,
-        shift: float,
         least: bool = False,
     ) -> None:
         self.equal, self.fixed, self.point = equal, fixed, point
@@ -127,18 +128,26 @@ class Quadratic:
             nearest = np.minimum(np.minimum(x - bounds.low, bounds.high - x), 1.0)
             diagonal, self.own = 1.0 / nearest**2, np.zeros(len(x))
             self.slopes = np.zeros(n), np.zeros(len(point.z))
-            shift = 1.0
         else:
             on = barrier > 0.0
             diagonal = bounds.diagonal(x) if on else np.zeros(len(x))
             self.own = barrier * bounds.slope(x) if on else np.zeros(len(x))
             self.slopes = at.slopes
         self.sigma = np.where(self.equal, penalty, diagonal[n:])
-        stages, end = at.stages(None if least else point.lam, point.mu, self.sigma, diagonal[:n])
+        self.stages, self.end = at.stages(None if least else point.lam, point.mu, self.sigma, diagonal[:n])
         if self.fixed.any():
-            stages = _held(stages, self.fixed)
-        self.riccati = Riccati(stages, end, shift)
+            self.stages = _held(self.stages, self.fixed)
         self.rows = np.flatnonzero(self.equal)
+
+    def factorise(self, shift: float) -> None:
+        """Factorise with a shift of the Hessian in weights and states.
+
+        Raises
+        ------
+        LinAlgError
+            If it is not positive on the equations, or not finite.
+        """
+        self.program = factorised(self.stages, self.end, shift)
         self.response: Step | None = None
 
     def descent(self, step: Direction) -> float:
@@ -151,7 +160,7 @@ class Quadratic:
         """Return the solution where `f - z` and `c - s` have these values."""
         r, q = self.slopes[0] + self.own[: len(self.fixed)], self.slopes[1]
         if not len(misses):
-            found = self.riccati.solve(gaps, q, np.where(self.fixed, 0.0, r))
+            found = self.program.solve(gaps, q, np.where(self.fixed, 0.0, r))
             return Direction(found.weights, found.states, misses, found.multipliers, misses)
         at, own, rows = self.point.at, self.own[len(self.fixed) :], self.rows
         more = at.pull_conditions(self.sigma * misses + own)
@@ -168,10 +177,10 @@ class Quadratic:
     def _solved(self, gaps: np.ndarray, q: np.ndarray, r: np.ndarray) -> Step:
         """Solve without the equalities' multipliers; the first time for the response to each of them too."""
         if not self.rows.size or self.response is not None:
-            return self.riccati.solve(gaps, q, r)
+            return self.program.solve(gaps, q, r)
         to_w, to_z = self.point.at.rows(self.rows)
         to_w = np.where(self.fixed[:, None], 0.0, to_w)
-        both = self.riccati.solve(
+        both = self.program.solve(
             np.column_stack([gaps, np.zeros_like(to_z)]), np.column_stack([q, to_z]), np.column_stack([r, to_w])
         )
         self.response = Step(both.weights[:, 1:], both.states[:, 1:], both.multipliers[:, 1:])
@@ -187,7 +196,7 @@ def _added(step: Step, response: Step, mu: np.ndarray) -> Step:
     )
 
 
-def _held(stages: list[Stage], fixed: np.ndarray) -> list[Stage]:
+def _held(stages: Sequence[Stage], fixed: np.ndarray) -> list[Stage]:
     """Return the stages with some weights that do not move."""
     found, start = [], 0
     for stage in stages:

@@ -51,6 +51,23 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Stacked(Sequence[Stage]):
+    """Stages of one shape, each array with an axis for them in front."""
+
+    a: np.ndarray
+    b: np.ndarray
+    zz: np.ndarray
+    zw: np.ndarray
+    ww: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def __getitem__(self, index: Any) -> Any:
+        return Stage(self.a[index], self.b[index], self.zz[index], self.zw[index], self.ww[index])
+
+
+@dataclass(frozen=True)
 class Step:
     """The solution: weights `(n,)`, states and multipliers `(N,)`, stage after stage; or a column a right-hand side."""
 

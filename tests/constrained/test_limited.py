@@ -77,8 +77,8 @@ def test_every_kind_of_system_within_bounds(name: str) -> None:
 
 def test_a_deep_chain_within_bounds() -> None:
     problem = plain(14)
-    w0 = np.clip(problem.initial_weights(1), -1.2, 1.2)
-    found = train(problem, w0, bounds=(-1.2, 1.2), throw=False)
+    w0 = np.clip(problem.initial_weights(1), -2.0, 2.0)
+    found = train(problem, w0, bounds=(-2.0, 2.0), throw=False)
     assert abs(problem.gradient(found.weights) + found.bounds_multipliers).max() <= 1e-8 * found.stats["scale"]
     assert found.success
     assert found.energy < 0.2 * problem.energy(w0)
