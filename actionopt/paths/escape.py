@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from actionopt.paths.mesh import Hyperplanes, evaluate
-from actionopt.paths.refine import Resolved, start
+from actionopt.paths.refine import start
+from actionopt.paths.resolved import Resolved
 from actionopt.paths.second_variation import lowest
 from actionopt.paths.system import System
 

@@ -15,11 +15,13 @@ from actionopt.paths.attractor import Limit
 from actionopt.paths.critical import at_rest, describe
 from actionopt.paths.geometric import action_density
 from actionopt.paths.guesses import Guess, line
+from actionopt.paths.release import least_cut
 from actionopt.paths.result import CriticalPoint, GeometricPath, PathCandidate
 from actionopt.paths.search import Candidate, Ends, index_of, make_ends, search
 from actionopt.paths.system import DriftFlow, System, make_flow
 from actionopt.problem import Problem
 
+RESOLVED, SMALL = 1e-2, 1e-2  # difference of the action and that of the curve, relative to it or to its scale
 ROUNDING = 1e-13  # error of the action, relative to its scale, that no mesh removes
 
 
@@ -125,7 +127,14 @@ def make_result(
     value = index_of(least)
     error = least.change + least.turned + ROUNDING * path.gross
     error += resolved.stationary.gradient_norm * path.gross
+    error += abs(path.action - path.curve_action)
+    cut = least_cut(system, resolved)
+    error += 0.0 if cut is None else path.curve_action - cut.curve_action
     status = resolved.stationary.status
+    if status == "converged" and abs(path.action - path.curve_action) > RESOLVED * max(
+        abs(path.action), SMALL * path.gross
+    ):
+        status = "underresolved"
     stats = {
         "gradient_norm": resolved.stationary.gradient_norm,
         "iterations": resolved.stationary.iterations,
@@ -181,10 +190,13 @@ def _critical_points(system: System, resolved: Any, ends: Ends) -> list[Critical
 def _candidate(system: System, candidate: Candidate) -> PathCandidate:
     path, stationary = candidate.found.path, candidate.found.stationary
     finest = len(candidate.history) > 1 and stationary.converged
-    return PathCandidate(candidate.name, candidate.action, path.count, system.outward(path.points), finest)
+    action = candidate.action if finest else candidate.cost
+    return PathCandidate(candidate.name, action, path.count, system.outward(path.points), finest)
 
 
 def _message(status: str, value: float, start: Limit, gradient: float) -> str:
+    if status == "underresolved":
+        return "the action of the curve itself is more than 1 % from that of its elements: take more elements"
     if status != "converged":
         advice = "more elements, another guess or more starts may help"
         return f"the path is not stationary ({status}; relative gradient {gradient:.1e}): {advice}"

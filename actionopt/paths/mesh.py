@@ -12,12 +12,14 @@ from functools import cached_property
 import numpy as np
 
 from actionopt.action.scheme import lagrange
-from actionopt.paths.geometric import Densities, expand
+from actionopt.paths.geometric import Densities, action_density, expand
 from actionopt.paths.system import System
 
 LOCAL = np.array([0.0, 0.5, 1.0])
 GAUSS = 0.5 + np.sqrt(3.0) / 6.0 * np.array([-1.0, 1.0])
 VALUES, SLOPES = lagrange(LOCAL, GAUSS)
+PARTS, FINE_PARTS = 4, 64  # of an element, in the quadrature of the curve
+EVEN = 0.5  # speeds within an element, relative to its largest, below which its parts are the finer ones
 
 
 def elements(points: np.ndarray) -> np.ndarray:
@@ -40,10 +42,12 @@ class Path:
     points : array (2N+1, n)
         In the coordinates z of the system; nodes and middles in turn.
     densities : Densities
+    system : System
     """
 
     points: np.ndarray
     densities: Densities
+    system: System
 
     @property
     def count(self) -> int:
@@ -55,6 +59,27 @@ class Path:
         """S; infinite where the drift is not finite on the path."""
         action = 0.5 * float(self.densities.value.sum())
         return action if np.isfinite(action) else np.inf
+
+    @cached_property
+    def curve_action(self) -> float:
+        """Action of the curve itself, by Gauss points on parts of each element: an upper bound of the infimum.
+
+        Parts are finer where the speed of the drift changes much within an element, as beside a critical point.
+        """
+        pieces = elements(self.points)
+        actions, speeds = self._on_parts(pieces, PARTS)
+        uneven = speeds.min(axis=1) < EVEN * speeds.max(axis=1)
+        if uneven.any():
+            actions[uneven] = self._on_parts(pieces[uneven], FINE_PARTS)[0]
+        action = float(actions.sum())
+        return action if np.isfinite(action) else np.inf
+
+    def _on_parts(self, pieces: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return action `(N,)` and speeds `(N, 2 parts)` of elements `(N, 3, n)`."""
+        values, slopes = lagrange(LOCAL, (np.arange(parts)[:, None] + GAUSS).ravel() / parts)
+        places, steps = values @ pieces, slopes @ pieces
+        actions = action_density(self.system, places, steps).sum(axis=1) / (2 * parts)
+        return actions, np.linalg.norm(self.system.drift(places), axis=-1)
 
     @cached_property
     def gross(self) -> float:
@@ -100,7 +125,7 @@ class Path:
 
 def evaluate(system: System, points: np.ndarray, hessian: bool = False) -> Path:
     """Expand the action about points `(2N+1, n)`."""
-    return Path(points, expand(system, *quadrature(points), hessian))
+    return Path(points, expand(system, *quadrature(points), hessian), system)
 
 
 def tangents(points: np.ndarray) -> np.ndarray:

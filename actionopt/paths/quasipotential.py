@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt.errors import InputError
+from actionopt.paths.geometric import action_density
 from actionopt.paths.guesses import Guess, grid_ways, instanton, line, strings
 from actionopt.paths.least_action import check_counts, check_drift, check_numbers, make_result
 from actionopt.paths.result import GeometricPath
-from actionopt.paths.search import Ends, make_ends, passing_by, search
+from actionopt.paths.search import Ends, all_guesses, make_ends, search
 from actionopt.paths.system import System, make_flow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BOXES = (1.0, 2.0)
+ROUNDS, NEIGHBOURS = 3, 8  # looks at whether neighbours offer less, and how many of them
+GAIN = 1e-6  # by how much less, relative to the value
+MIDDLES = (np.arange(40)[:, None] + 0.5) / 40  # of the pieces of the line from a neighbour
+REST = np.linspace(1.0, 0.0, 12)[1:, None]
+
+Found = tuple[float, float, "GeometricPath | None", str]  # value, error, path and message of a point
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,8 +43,7 @@ class Quasipotential:
     values : array (m,)
         NaN where no path was found or the least one does not converge; `messages` says why.
     errors : array (m,)
-        Estimated errors of the values, as `GeometricPath.action_error`: of the paths that were found, which may be held
-        on a saddle that they only pass near (docs/paths.md).
+        Estimated errors of the values, as `GeometricPath.action_error`.
     paths : list of GeometricPath or None
         None at the attractor itself and where nothing was found.
     messages : dict
@@ -102,7 +108,7 @@ def quasipotential(
         A stable critical point, or a point of a limit cycle.
     points : array (m, n)
         Every point is searched on its own, from the line, the linear instanton and the cheapest way over one grid for
-        all (in the plane) or strings: a neighbour's path alone may lead to another minimum.
+        all (in the plane) or strings, and again from the path of a neighbour where that would cost less.
     executor : concurrent.futures.Executor, optional
         Maps over the points; processes need a system that can be pickled.
 
@@ -141,6 +147,12 @@ def quasipotential(
     work = partial(_one, what, system, limit, start, counts, tol)
     run = map if executor is None else executor.map
     found = list(run(work, list(zip(ends, guesses, strict=True))))
+    if system.size > 1:
+        lost = [number for number, (value, *_) in enumerate(found) if np.isnan(value)]
+        alone = [(number, all_guesses(system, Ends(start, ends[number], limit), starts, seed)) for number in lost]
+        _improve(run, work, ends, found, alone)
+        for _ in range(ROUNDS):
+            _improve(run, work, ends, found, _from_neighbours(system, ends, found))
     return Quasipotential(
         flow.name,
         first,
@@ -152,9 +164,7 @@ def quasipotential(
     )
 
 
-def _one(
-    what: Any, system: System, limit: Any, start: np.ndarray, counts: list[int], tol: float, item: Any
-) -> tuple[float, float, GeometricPath | None, str]:
+def _one(what: Any, system: System, limit: Any, start: np.ndarray, counts: list[int], tol: float, item: Any) -> Found:
     """Value, error, path and message of one point."""
     end, guesses = item
     if np.array_equal(end, start):
@@ -162,7 +172,6 @@ def _one(
     began = time.perf_counter(), time.process_time()
     ends = Ends(start, end, limit)
     candidates = search(system, ends, guesses, counts, 0, tol, 0)
-    candidates = passing_by(system, candidates, guesses, counts, tol) + candidates
     if not candidates:
         return np.nan, np.nan, None, "no path was found on which the action is finite"
     seconds = time.perf_counter() - began[0], time.process_time() - began[1]
@@ -170,6 +179,50 @@ def _one(
     if not path.success:
         return np.nan, np.nan, path, path.message
     return path.action, path.action_error, path, ""
+
+
+def _from_neighbours(system: System, ends: np.ndarray, found: list[Found]) -> list[tuple[int, list[Guess]]]:
+    """Return guesses for the points that a neighbour's path and the line from there would reach for less.
+
+    The value of a point is at most that of another and the action of any path between the two: where it is not, what
+    was found is not the least.
+    """
+    known = [number for number, (value, *_) in enumerate(found) if np.isfinite(value)]
+    guesses = []
+    for number, (value, error, *_) in enumerate(found):
+        others = sorted((k for k in known if k != number), key=lambda k: np.linalg.norm(ends[k] - ends[number]))
+        near = [k for k in others[:NEIGHBOURS] if found[k][2] is not None]
+        if not near:
+            continue
+        bounds = []
+        for k in near:
+            middle, steps = ends[k] + MIDDLES * (ends[number] - ends[k]), (ends[number] - ends[k]) / len(MIDDLES)
+            bounds.append(
+                found[k][0] + float(action_density(system, middle, np.broadcast_to(steps, middle.shape)).sum())
+            )
+        best = int(np.argmin(np.where(np.isfinite(bounds), bounds, np.inf)))
+        if bounds[best] < value - error - GAIN * abs(value) or (np.isnan(value) and np.isfinite(bounds[best])):
+            path = found[near[best]][2]
+            assert path is not None
+            curve = np.concatenate(
+                [system.inward(path.points), ends[number] + (ends[near[best]] - ends[number]) * REST]
+            )
+            guesses.append((number, [Guess("neighbour", curve)]))
+    return guesses
+
+
+def _improve(
+    run: Callable[..., Any],
+    work: Callable[[Any], Found],
+    ends: np.ndarray,
+    found: list[Found],
+    trials: list[tuple[int, list[Guess]]],
+) -> None:
+    """Search some points again from other guesses, and keep what is lower."""
+    better = run(work, [(ends[number], guesses) for number, guesses in trials])
+    for (number, _), new in zip(trials, better, strict=True):
+        if new[0] < found[number][0] or np.isnan(found[number][0]):
+            found[number] = new
 
 
 def _guesses(system: System, base: Ends, ends: np.ndarray, starts: int, seed: int) -> list[list[Guess]]:

@@ -108,7 +108,8 @@ class GeometricPath:
         Energy at the points, where the system has one.
     success : bool
     status : str
-        "converged" if the gradient is below the tolerance.
+        "converged" if the gradient is below the tolerance; "underresolved" if it is, but the action of the curve itself
+        is more than 1 % from that of the elements.
     message : str
     stats : dict
         `gradient_norm` (largest entry of the gradient across the path, times its length over `int |x'| |b|`), `length`,

@@ -11,8 +11,10 @@ from actionopt.paths.attractor import Limit, follow
 from actionopt.paths.escape import escape
 from actionopt.paths.geometric import action_density
 from actionopt.paths.guesses import Guess, grid_ways, instanton, line, one_turn_more, strings
-from actionopt.paths.refine import Resolved, begin, refine, settle, start
-from actionopt.paths.remesh import sample
+from actionopt.paths.pins import cheaper
+from actionopt.paths.refine import begin, refine, settle, start
+from actionopt.paths.release import released
+from actionopt.paths.resolved import Resolved
 from actionopt.paths.second_variation import lowest
 from actionopt.paths.system import System
 
@@ -23,7 +25,6 @@ UNDERCUT = 1e-4  # how far below the least converged action, relative to it, a p
 TWINS = 1e-6  # difference of action, relative, of two paths that a symmetry takes into each other
 HOPELESS = 4.0  # times the least action so far, above which a guess is not tried
 TURNS = 6  # turns of a cycle that are tried
-AWAY = 2.0  # elements between a path and a critical point that it passes by
 PAYS = 1e-7  # fall of the action, relative to it, for which another turn is kept
 CYCLE_ELEMENTS = 50  # elements for the first solutions of paths that go round
 
@@ -41,6 +42,11 @@ class Candidate:
     def action(self) -> float:
         """Its action."""
         return self.found.action
+
+    @property
+    def cost(self) -> float:
+        """What candidates are compared by: their action, or that of the curve, which no kink in an element lowers."""
+        return max(self.action, self.found.path.curve_action)
 
     @property
     def change(self) -> float:
@@ -89,7 +95,7 @@ def search(
     guesses = curves if curves is not None else all_guesses(system, ends, starts, seed)
     begun: list[Candidate] = []
     for guess in sorted(guesses, key=lambda guess: _cost(system, guess)):
-        least = min((c.action for c in begun if c.found.stationary.converged), default=np.inf)
+        least = min((c.cost for c in begun if c.found.converged), default=np.inf)
         found = begin(system, guess.curve, coarse) if _cost(system, guess) <= HOPELESS * least else None
         if found is not None and np.isfinite(found.action):
             begun.append(Candidate(guess.name, found))
@@ -106,39 +112,15 @@ def search(
             if level > 0 or count != coarse:
                 candidate.found = refine(system, candidate.found, count, tol)
             candidate.history.append(candidate.action)
+            if level == 0:
+                _let_go(system, candidate, elements[:1], tol)
         alive, dropped = _next(alive, dropped, KEPT[min(level + 1, len(KEPT) - 1)])
+    if alive:
+        _let_go(system, alive[0], elements, tol)
     if ends.limit.orbit is not None and ends.limit.at_once:
         alive = [_turned(system, ends, candidate, elements, tol) for candidate in alive]
         alive, dropped = _next(alive, dropped, KEPT[-1])
-    return alive + sorted(dropped, key=lambda candidate: candidate.action)
-
-
-def passing_by(
-    system: System, candidates: list[Candidate], guesses: Sequence[Guess], elements: Sequence[int], tol: float
-) -> list[Candidate]:
-    """Return the path that costs less where the critical points inside the least one are not held, if there is one.
-
-    It must stay elements away from them: a path that does pass one only seems cheaper where it is no node.
-    """
-    if not candidates or system.size != 2 or not len(candidates[0].found.pins):
-        return []
-    least, best = candidates[0], None
-    for guess in guesses:
-        found = begin(system, guess.curve, elements[0])
-        if found is None:
-            continue
-        history = []
-        for count in elements:
-            found = refine(system, found, count, tol, pin=False)
-            history.append(found.action)
-        if not found.stationary.converged:
-            continue
-        curve, _ = sample(found.path.points)
-        gaps = [np.linalg.norm(curve - pin, axis=1).min() for pin in least.found.pins]
-        away = min(gaps) > AWAY * float(np.median(found.path.lengths))
-        if away and found.action < (best or least).action - PAYS * abs(least.action):
-            best = Candidate(f"{guess.name}, passing by", found, history)
-    return [] if best is None else [best]
+    return alive + sorted(dropped, key=lambda candidate: candidate.cost)
 
 
 def _cost(system: System, guess: Guess) -> float:
@@ -199,6 +181,20 @@ def _leave_saddles(system: System, candidate: Candidate, count: int) -> None:
         candidate.found = escape(system, candidate.found, count)
 
 
+def _let_go(system: System, candidate: Candidate, elements: Sequence[int], tol: float) -> None:
+    """Release critical points that a path is held on and need not cross; then its history begins anew."""
+    lower = released(system, candidate.found, elements[0])
+    if lower is None:
+        return
+    history = []
+    for count in elements:
+        lower = refine(system, lower, count, tol)
+        history.append(lower.action)
+    if lower.converged and cheaper(lower.path, candidate.found.path):
+        candidate.found, candidate.history = lower, history
+        candidate.name = f"{candidate.name.partition(',')[0]}, let go"
+
+
 def _turned(system: System, ends: Ends, candidate: Candidate, elements: Sequence[int], tol: float) -> Candidate:
     """Go round a cycle once more as long as the action falls by more than the meshes explain."""
     for turn in range(1, TURNS + 1):
@@ -224,18 +220,18 @@ def _survivors(
 
     Once they are settled, one that does not converge is kept only where it undercuts those that do.
     """
-    candidates = sorted(candidates, key=lambda candidate: candidate.action)
+    candidates = sorted(candidates, key=lambda candidate: candidate.cost)
     if not candidates:
         return [], []
-    sound = [c for c in candidates if c.found.stationary.converged] if settled else []
+    sound = [c for c in candidates if c.found.converged] if settled else []
     if sound:
-        ceiling = sound[0].action - UNDERCUT * max(abs(sound[0].action), 1e-3 * sound[0].found.path.gross)
-        worth = [c for c in candidates if c.found.stationary.converged or c.action < ceiling]
+        ceiling = sound[0].cost - UNDERCUT * max(abs(sound[0].cost), 1e-3 * sound[0].found.path.gross)
+        worth = [c for c in candidates if c.found.converged or c.cost < ceiling]
     else:
         worth = candidates
-    least = worth[0].action
+    least = worth[0].cost
     limit = least + (factor - 1.0) * max(abs(least), 1e-6 * worth[0].found.path.gross)
-    alive = [candidate for candidate in worth[:most] if candidate.action <= limit]
+    alive = [candidate for candidate in worth[:most] if candidate.cost <= limit]
     kept = {id(candidate) for candidate in alive}
     return alive, [candidate for candidate in candidates if id(candidate) not in kept]
 
@@ -244,10 +240,9 @@ def _add(candidates: list[Candidate], new: Candidate) -> None:
     """Add a candidate that is none of those there; of two that are the same path the lower stays."""
     for index, old in enumerate(candidates):
         if same(old.found, new.found):
-            better = new.found.stationary.converged and not old.found.stationary.converged
+            better = new.found.converged and not old.found.converged
             if better or (
-                new.action < old.action - 1e-3 * abs(old.action)
-                and new.found.stationary.converged == old.found.stationary.converged
+                new.action < old.action - 1e-3 * abs(old.action) and new.found.converged == old.found.converged
             ):
                 candidates[index] = new
             return
@@ -256,7 +251,7 @@ def _add(candidates: list[Candidate], new: Candidate) -> None:
 
 def _distinct(candidates: list[Candidate]) -> list[Candidate]:
     out: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda candidate: candidate.action):
+    for candidate in sorted(candidates, key=lambda candidate: candidate.cost):
         _add(out, candidate)
     return out
 

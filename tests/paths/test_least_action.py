@@ -10,7 +10,12 @@ import pytest
 
 import actionopt as ao
 from actionopt.paths.escape import escape
+from actionopt.paths.mesh import evaluate
+from actionopt.paths.newton import solve
 from actionopt.paths.refine import begin, settle
+from actionopt.paths.release import least_cut, released
+from actionopt.paths.remesh import polyline
+from actionopt.paths.resolved import Resolved, lay_and_solve
 from actionopt.paths.system import System, make_flow
 from tests.paths.reference import SYSTEMS, Reference, cycle, linear, maier_stein, toggle, well
 
@@ -75,6 +80,41 @@ def test_the_search_leaves_saddles_of_the_action() -> None:
     settled = settle(system, axis, 25)
     assert settled.action == pytest.approx(0.5, rel=1e-6)
     assert escape(system, settled, 25).action == pytest.approx(known.action, rel=1e-4)
+
+
+def test_a_corner_at_a_saddle_that_need_not_be_crossed_is_cut() -> None:
+    """`b = -grad V + J grad V` from the left well to a point beside the saddle: held on the saddle, it is let go."""
+    target = np.array([-0.1, 1.05])
+    exact = 2 * (0.25 * (0.01 - 1) ** 2 + 2 * 0.06**2)
+    system = System(make_flow(SYSTEMS["turned well"].what(), "layerwise"), np.array([-1.0, 0.0]))
+    corner = np.concatenate([np.linspace([-1.0, 0.0], [0.0, 1.0], 26), np.linspace([0.0, 1.0], target, 6)[1:]])
+    curve = polyline(corner, 25)
+    node = int(np.linalg.norm(curve[::2] - [0.0, 1.0], axis=1).argmin())
+    curve[2 * node] = [0.0, 1.0]
+    cuts = np.array([0, node, 25])
+    held = Resolved(solve(system, curve, 2 * cuts, tol=1e-9), cuts)
+    for _ in range(3):
+        held = lay_and_solve(system, held.path, held.cuts, held.passed, 25, 1e-9)
+    assert held.converged
+    assert held.action > 1.005 * exact
+    free = released(system, held, 25)
+    assert free is not None
+    assert len(free.pins) == 0
+    assert free.action == pytest.approx(exact, rel=1e-4)
+    assert released(system, free, 25) is None
+    crossing = ao.least_action_path(SYSTEMS["turned well"].what(), [-1.0, 0.0], [1.0, 0.0])
+    stationary = solve(system, system.inward(crossing.points), 2 * np.array([0, 50, 100]), tol=1.0, max_iterations=0)
+    through = Resolved(stationary, np.array([0, crossing.critical_points[1].index // 2, 100]))
+    assert least_cut(system, through) is None
+
+
+def test_the_action_of_the_curve_sees_a_zero_inside_an_element() -> None:
+    """From -1 to 1 in a double well straight over the saddle: one element of two Gauss points says what is too low."""
+    system = System(make_flow(ao.Drift(1, well), "layerwise"), np.array([-1.0]))
+    one = evaluate(system, np.array([[-1.0], [0.1], [1.2]]))
+    exact = 0.5 + 2 * ((1.2**2 - 1) ** 2 / 4)
+    assert one.action != pytest.approx(exact, rel=0.05)
+    assert one.curve_action == pytest.approx(exact, rel=1e-3)
 
 
 def test_one_turn_is_not_enough_for_a_weak_cycle() -> None:

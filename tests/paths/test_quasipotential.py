@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from scipy.linalg import solve_continuous_lyapunov
 
 import actionopt as ao
+from actionopt.ops import NUMPY
 from tests.paths.reference import NONNORMAL, bent, cycle, linear, toggle
 
 
@@ -38,6 +40,27 @@ def test_double_well_turned_by_its_own_gradient() -> None:
     with ThreadPoolExecutor(2) as workers:
         again = ao.quasipotential(what, [-1.0, 0.0], points[:2], executor=workers)
     np.testing.assert_allclose(again.values, exact[:2], rtol=1e-4)
+
+
+def test_strongly_turned_well_makes_hairpins() -> None:
+    """`b = -grad V + 3 J grad V`: paths go out along the fast direction first; some points lie across the saddle.
+
+    Those that the flow `-grad V - 3 J grad V` takes to the other attractor cost more than 2 V: the path has to cross
+    the saddle. That of (-0.2, 1.2) was found by shooting along the unstable manifold of the saddle in phase space.
+    """
+    near = np.array([[-1.28333333, -0.13333333], [-0.85, 0.13333333], [-0.63333333, -0.13333333]])
+    points, what = np.concatenate([near, [[-0.2, 1.2]]]), ao.Drift(2, bent(3.0))
+    found = ao.quasipotential(what, [-1.0, 0.0], points)
+    u, v = near.T
+    exact = np.append(2 * (0.25 * (u * u - 1) ** 2 + 2 * (v - 1 + u * u) ** 2), 0.726376)
+    np.testing.assert_allclose(found.values, exact, rtol=1e-5)
+    assert (found.errors[:-1] >= abs(found.values - exact)[:-1]).all()
+    assert found.values[-1] > 1.05 * 2 * (0.25 * (0.04 - 1) ** 2 + 2 * (1.2 - 1 + 0.04) ** 2)
+    s = (np.arange(400)[:, None] + 0.5) / 400
+    for (p, value), (q, other) in itertools.permutations(zip(points, found.values, strict=True), 2):
+        b = what.drift(NUMPY, p + s * (q - p))
+        line = np.linalg.norm(q - p) * np.linalg.norm(b, axis=1).mean() - (b @ (q - p)).mean()
+        assert other <= value + line + 1e-4  # no point costs more than another and the way from there
 
 
 def test_around_a_limit_cycle() -> None:
