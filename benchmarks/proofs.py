@@ -60,11 +60,15 @@ def genes(count: int, weight_decay: float) -> Case:
 
 
 def teacher(weight_decay: float) -> Case:
-    """A tanh network 2-2-1 on 20 samples that another one like it labelled."""
-    rng = np.random.default_rng(0)
+    """A tanh network 2-2-1 on 20 samples that it labelled itself, its minimum with decay beside it.
+
+    The seed is one whose rates at both minima, 5.7e-4 and .0154, are those of the prototype's instance, which is lost.
+    """
+    inputs = np.random.default_rng(20).uniform(-1.0, 1.0, (20, 2))
     net = [ao.Dense(2, 2, "tanh"), ao.Dense(2, 1)]
-    inputs, w = rng.standard_normal((20, 2)), rng.standard_normal(9)
-    targets = ao.Problem(net, inputs, np.zeros(20), ao.SquaredError()).outputs(w)
+    source = ao.Problem(net, inputs, np.zeros(20), ao.SquaredError())
+    w = 2.0 * source.initial_weights(20)
+    targets = source.outputs(w)
     problem = ao.Problem(net, inputs, targets, ao.SquaredError(), weight_decay=weight_decay)
     return problem, minimum(problem, w) if weight_decay else w
 

@@ -12,7 +12,7 @@ from actionopt.errors import InputError
 from actionopt.ops.interval import KinkError
 
 MOST = 2.0**20  # radius at which a search ends, in units of the centre's length
-CLOSE, CLOSE_BOXES = 0.97, 0.995  # a search ends when what it proved is that near to what it tried
+CLOSE, CLOSE_BOXES = 0.95, 0.995  # a search ends when what it proved is that near to what it tried
 STEPS = 10  # of the search in the Taylor form
 
 
@@ -46,7 +46,7 @@ def _taylor(prover: Prover, level: float) -> float:
         return 0.0
     best, most = 0.0, min(start, MOST * _length(prover))
     tried: list[tuple[float, float]] = []
-    radius = min(0.3 * start, most)
+    radius = min(0.35 * start, most)
     for _ in range(STEPS):
         try:
             allowed = prover.taylor(prover.derivatives(radius)).radius(level)
@@ -65,7 +65,7 @@ def _next(tried: list[tuple[float, float]], best: float, most: float) -> float:
     (at, excess), before = tried[-1], tried[-2] if len(tried) > 1 else None
     if not np.isfinite(excess):
         return most if excess > 0.0 else max(0.3 * float(np.exp(at)), best)
-    slope = -2.0
+    slope = -1.05 if excess > 0.0 else -2.0  # of what hardly moves with the ball, and of what does
     if before is not None and np.isfinite(before[1]) and before[0] != at:
         slope = min(-0.2, (excess - before[1]) / (at - before[0]))
     return float(np.clip(np.exp(at - excess / slope), 1.003 * best, 0.997 * most))
