@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 
 import actionopt as ao
-from actionopt.contraction.displacement import displacement
-from actionopt.contraction.lipschitz import sample_gradients
+from actionopt.contraction.influence import influential_exchanges
 from actionopt.contraction.proof.derivatives import box_of, derivatives
 from actionopt.contraction.proof.prover import Prover
-from actionopt.contraction.proof.refute import find_counterexample
+from actionopt.contraction.proof.refute import refuted_beyond
 from actionopt.ops import NUMPY
 from benchmarks._report import Report
 from problems import double_well, gene_cascade, robot_arm, xor
@@ -95,18 +94,6 @@ CASES: tuple[tuple[str, Callable[[], Case], float], ...] = (
     ("xor width 2, decay .02", narrow_xor, 0.0039),
     ("logistic d = 3, decay .1", logistic, 0.276),
 )
-
-
-def refuted_beyond(problem: ao.Problem, centre: np.ndarray, low: float) -> float | None:
-    """Return about the smallest radius of a ball that holds a checked point with a negative rate; None up to 1e3."""
-    found = None
-    for radius in low * 1.15 ** np.arange(1, 40):
-        if radius > 1e3:
-            break
-        if (point := find_counterexample(problem, centre, radius, 0.0, "euclidean")) is not None:
-            found = float(np.sqrt((problem.mass * (point[0] - centre) ** 2).sum()))
-            break
-    return found
 
 
 def balls(report: Report) -> None:
@@ -201,20 +188,6 @@ def labelled(build: Any, count: int) -> tuple[Any, Any]:
     return inputs, (targets > 0).astype(float) if build is logistic_problem else targets
 
 
-def influential(whole: ao.Problem, problem: ao.Problem, base: np.ndarray, quantity: str) -> list[tuple[int, int]]:
-    """Return the exchanges that move the limit, or any sample's loss, most: to first order, out of all of them."""
-    n, total = problem.samples, whole.samples
-    gradients = sample_gradients(whole, base)
-    pulled = np.linalg.solve(displacement(problem, base, "euclidean").rate_form, gradients.T).T
-    scores = np.zeros((n, total - n))
-    for out in range(n):
-        moved = pulled[n:] - pulled[out]
-        each = abs(gradients @ moved.T).max(axis=0) if quantity == "loss" else np.linalg.norm(moved, axis=1)
-        scores[out] = each
-    best = np.argsort(-scores, axis=None)[:3]
-    return [(int(k // (total - n)), int(n + k % (total - n))) for k in best]
-
-
 def sample_losses(whole: ao.Problem, w: np.ndarray) -> np.ndarray:
     return np.asarray(whole.loss.value(NUMPY, whole.outputs(w), whole.target_array))
 
@@ -254,7 +227,7 @@ def stability(report: Report) -> None:
                 horizon=None if limits else 2.0, start=start,
             )  # fmt: skip
             found = []
-            for out, into in [*influential(whole, problem, centre, quantity), *random]:
+            for out, into in [*influential_exchanges(whole, n, centre, quantity, 3), *random]:
                 rows = np.arange(n)
                 rows[out] = into
                 other = reached(take(rows))

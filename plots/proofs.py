@@ -1,8 +1,9 @@
 """What is proved of a problem: the ball around its minimum, and a tube or a bound on stability beside it.
 
 Left: the radius up to which contraction is proved, and from which a point without it was found and checked; between the
-two nothing was decided. Right: the flow of the mass from the start in a proved tube; or, with --replacements k, the
-distance of the limits when each of the first samples is replaced by one of the last k, against the proved bound.
+two nothing was decided. Right: the flow of the mass from the start in a proved tube; or, with --replacements k, how
+far the limit moves when one of the first samples is exchanged for one of the last k, those exchanges that should move
+it most, against the proved bound of all.
 
     python plots/proofs.py problems/double_well.py --start 0.1 --tube 0.01 --out out/proofs.png
     python plots/proofs.py problems/linear_regression.py --set weight_decay=0.1 --replacements 4 --out out/stability.png
@@ -20,11 +21,11 @@ import actionopt as ao
 from actionopt import figures
 from actionopt.cli.common import load_modular, plot_command
 from actionopt.cli.points import starting_point
-from actionopt.contraction.proof.draw import draw_radii, draw_tube
-from actionopt.contraction.proof.refute import find_counterexample
+from actionopt.contraction.influence import influential_exchanges
+from actionopt.contraction.proof.draw import draw_exchanges, draw_radii, draw_tube
+from actionopt.contraction.proof.refute import refuted_beyond
 
-FACTORS = (1.2, 1.5, 2.0, 3.0, 6.0)  # of the proved radius, at which a counterexample is looked for
-MOST = 60  # replacements measured
+MOST = 60  # exchanges measured, those that move the limit most to first order
 
 
 @plot_command
@@ -54,12 +55,7 @@ def draw(
     fig, (left, right) = figures.figure(1, 2, height=3.2, dark=dark)
     centre = ao.train(problem, start, solver="newton", throw=False).weights
     proof = ao.prove_contraction(problem, centre, seconds=20.0)
-    refuted = None
-    for factor in FACTORS if proof.proved else ():
-        found = find_counterexample(problem, centre, factor * proof.radius, 0.0, "euclidean")
-        if found is not None:
-            refuted = float(np.sqrt((problem.mass * (found[0] - centre) ** 2).sum()))
-            break
+    refuted = refuted_beyond(problem, centre, proof.radius) if proof.proved else None
     draw_radii(left, [""], [float(proof.radius)], [refuted])
     if replacements:
         _stability(right, problem, replacements)
@@ -72,22 +68,18 @@ def draw(
 
 
 def _stability(ax: Any, problem: ao.Problem, count: int) -> None:
-    """Draw how far each replacement moved the limit, and the bound on all of them."""
+    """Draw how far exchanges moved the limit, those that should move it most, and the bound on all of them."""
     kept = problem.samples - count
     base = problem.take(np.arange(kept))
     centre = _limit(base)
     targets = np.asarray(problem.targets)
     proof = ao.prove_stability(base, centre, replacements=(problem.inputs[kept:], targets[kept:]), quantity="limit")
     moved = []
-    for k in range(min(MOST, kept * count)):
+    for out, into in influential_exchanges(problem, kept, centre, "limit", MOST):
         rows = np.arange(kept)
-        rows[k % kept] = kept + k % count
+        rows[out] = into
         moved.append(float(np.linalg.norm(_limit(problem.take(rows)) - centre)))
-    ax.plot(moved, ".", color=figures.COLORS[0], label="measured, one replacement")
-    if proof.proved:
-        ax.axhline(proof.bound, color=figures.COLORS[1], ls="--", label="proved of all (ours)")
-    ax.set(xlabel="replacement", ylabel="distance of the limits", ylim=(0.0, None))
-    ax.legend(fontsize=8.0, frameon=False)
+    draw_exchanges(ax, moved, proof.bound, "distance of the limits")
 
 
 def _limit(problem: ao.Problem) -> np.ndarray:

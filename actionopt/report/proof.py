@@ -12,7 +12,7 @@ from actionopt.archive import load_arrays
 from actionopt.constrained import train
 from actionopt.contraction.proof.ball import prove_contraction
 from actionopt.contraction.proof.draw import draw_radii, draw_tube
-from actionopt.contraction.proof.refute import find_counterexample
+from actionopt.contraction.proof.refute import refuted_beyond
 from actionopt.contraction.proof.tube import prove_basin
 from actionopt.errors import InputError, SolverError
 from actionopt.problem import Problem
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PROOF = "proof.npz"
 SIZE, SECONDS = 40, 20.0  # weights up to which proofs are tried, and processor time for the ball and for the tube
 TUBE_SIZE, TUBE_STEPS = 1000, 60  # numbers in the third derivatives of all samples up to which a tube is tried
+FAR = 30.0  # times the proved radius, up to which a counterexample is looked for
 RADII = (1e-2, 1e-3, 0.0)  # of the tube's start, as parts of the start's length
 
 
@@ -43,7 +44,7 @@ def find_proof(problem: Problem, start: np.ndarray, end: np.ndarray) -> tuple[st
         proof = prove_contraction(problem, centre, seconds=SECONDS)
     except InputError as error:
         return f"Nothing is proved around the minimum: {error}.", {}, {}
-    refuted = _refuted(problem, centre, proof.radius) if proof.proved else None
+    refuted = refuted_beyond(problem, centre, proof.radius, most=FAR) if proof.proved else None
     arrays: dict[str, Any] = {"centre": centre, "radius": proof.radius, "rate": proof.rate}
     arrays["refuted"] = np.nan if refuted is None else refuted
     arrays["mass"] = problem.mass
@@ -56,15 +57,6 @@ def find_proof(problem: Problem, start: np.ndarray, end: np.ndarray) -> tuple[st
         message, arrays = f"{message} {said}", {**arrays, **tube}
         summary["tube"] = "tube_radii" in tube
     return message, summary, arrays
-
-
-def _refuted(problem: Problem, centre: np.ndarray, radius: float) -> float | None:
-    """Return the distance of a checked point that does not contract, not far beyond what was proved."""
-    for factor in (1.3, 1.6, 2.0, 3.0, 6.0):
-        found = find_counterexample(problem, centre, factor * radius, 0.0, "euclidean")
-        if found is not None:
-            return float(np.sqrt((problem.mass * (found[0] - centre) ** 2).sum()))
-    return None
 
 
 def _tube(problem: Problem, start: np.ndarray) -> tuple[str, dict[str, np.ndarray]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 import actionopt as ao
 from plots import proofs
@@ -16,7 +15,10 @@ def test_radii_and_tube_of_the_double_well() -> None:
     left, right = figure.axes
     proof = ao.prove_contraction(problem, [1.0])
     said = [text.get_text() for text in left.texts]
-    assert any(text.startswith(f"{proof.radius:.2g} of ") for text in said)
+    edge = 1.0 - np.sqrt(1.0 / 3.0)  # where `3 w^2 = 1`
+    (line,) = [text for text in said if text.startswith(f"proved up to {proof.radius:.3g}, refuted beyond ")]
+    assert edge <= float(line.split()[-1]) <= 1.03 * edge
+    assert 0.75 * edge < proof.radius < edge
     assert right.get_title() == "tube proved"
     assert right.collections  # the band
 
@@ -26,4 +28,5 @@ def test_measured_replacements_lie_below_the_bound() -> None:
     figure = proofs.draw(problem, np.zeros(3), replacements=3)
     measured, bound = figure.axes[1].lines
     assert measured.get_ydata().max() <= bound.get_ydata()[0]
-    assert measured.get_ydata().max() == pytest.approx(bound.get_ydata()[0], rel=0.9)
+    assert measured.get_ydata().max() >= 0.5 * bound.get_ydata()[0]
+    assert (np.diff(measured.get_ydata()) <= 0.0).all()

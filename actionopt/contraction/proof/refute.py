@@ -14,6 +14,7 @@ from actionopt.ops.interval import INTERVAL
 from actionopt.ops.rounded import point
 from actionopt.problem import Problem
 
+MOST, GROWTH, SHRINK, HALVINGS = 1e3, 1.15, 0.97, 7  # of the search of the nearest counterexample
 STEPS, STARTS, DRAWS = 12, 3, 40  # of the search along the steepest fall of the rate; points drawn where there is none
 
 
@@ -51,6 +52,36 @@ def find_counterexample(
             if metric == "euclidean":
                 x = _fall(problem, w) * inside
     return None
+
+
+def refuted_beyond(
+    problem: Problem, centre: np.ndarray, low: float, *, metric: str = "euclidean", most: float = MOST
+) -> float | None:
+    """Return about the smallest radius above `low` of a ball that holds a checked point without a positive rate.
+
+    None where none was found up to `most` times `low`. What is found is drawn towards the centre as far as its rate
+    stays negative, and smaller balls are searched again.
+    """
+    found, radius = None, GROWTH * low
+    while radius <= most * low:
+        counterexample = find_counterexample(problem, centre, radius, 0.0, metric)
+        if counterexample is not None:
+            found = _drawn_in(problem, centre, counterexample[0], metric)
+            radius = max(SHRINK * found, low)
+        elif found is not None or not radius * GROWTH < np.inf:
+            break
+        else:
+            radius *= GROWTH
+    return found
+
+
+def _drawn_in(problem: Problem, centre: np.ndarray, w: np.ndarray, metric: str) -> float:
+    """Return the distance of the nearest point found on the segment to a counterexample that is one too."""
+    good, bad = 0.0, 1.0
+    for _ in range(HALVINGS):
+        part = 0.5 * (good + bad)
+        good, bad = (good, part) if upper_rate(problem, centre + part * (w - centre), metric) < 0.0 else (part, bad)
+    return float(norms_up(bad * (w - centre) / unit_scale(problem))) * ROUNDED
 
 
 def upper_rate(problem: Problem, w: np.ndarray, metric: str) -> float:

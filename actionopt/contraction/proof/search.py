@@ -12,7 +12,8 @@ from actionopt.errors import InputError
 from actionopt.ops.interval import KinkError
 
 MOST = 2.0**20  # radius at which a search ends, in units of the centre's length
-CLOSE, CLOSE_BOXES = 0.95, 0.995  # a search ends when what it proved is that near to what it tried
+CLOSE, CLOSE_BOXES = 0.97, 0.995  # a search ends when what it proved is that near to what it tried
+CLOSE_TAYLOR, FEW = (0.99, 0.95), 50_000  # the same in the Taylor form, with few numbers in its tensors and with many
 STEPS = 10  # of the search in the Taylor form
 
 
@@ -46,6 +47,7 @@ def _taylor(prover: Prover, level: float) -> float:
         return 0.0
     best, most = 0.0, min(start, MOST * _length(prover))
     tried: list[tuple[float, float]] = []
+    close = CLOSE_TAYLOR[prover.problem.size**prover.order * prover.problem.samples > FEW]
     radius = min(0.35 * start, most)
     for _ in range(STEPS):
         try:
@@ -53,7 +55,7 @@ def _taylor(prover: Prover, level: float) -> float:
         except KinkError:
             allowed = 0.0
         best, most = max(best, min(radius, allowed)), min(most, max(radius, allowed))
-        if prover.late or best >= CLOSE * most:
+        if prover.late or best >= close * most:
             break
         tried.append((float(np.log(radius)), float(np.log(allowed / radius)) if allowed else -np.inf))
         radius = _next(tried, best, most)

@@ -9,8 +9,8 @@ import pytest
 
 import actionopt as ao
 from actionopt.contraction.displacement import displacement
+from actionopt.contraction.influence import influential_exchanges
 from actionopt.ops import NUMPY
-from benchmarks.proofs import influential
 
 
 def ridge(inputs: Any, targets: Any) -> ao.Problem:
@@ -53,7 +53,7 @@ def changes(
     problem = build(cut(inputs, slice(n)), targets[:n])
     base = limits(problem)
     rng = np.random.default_rng(0)
-    pairs = influential(whole, problem, base, quantity)
+    pairs = influential_exchanges(whole, n, base, quantity, 3)
     pairs += [(int(rng.integers(n)), int(n + rng.integers(20))) for _ in range(count)]
     found = []
     for out, into in pairs:
@@ -153,7 +153,7 @@ def test_a_loss_at_a_horizon_is_followed_mode_by_mode() -> None:
     for horizon in (0.3, 3.0, None):
         proof = ao.prove_stability(problem, base, replacements=(inputs[60:], targets[60:]), horizon=horizon)
         worst = 0.0
-        for out, into in influential(whole, problem, base, "loss"):
+        for out, into in influential_exchanges(whole, 60, base, "loss", 3):
             rows = np.arange(60)
             rows[out] = into
             other = ridge(inputs[rows], targets[rows])
