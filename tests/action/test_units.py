@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import actionopt as ao
+from actionopt.action.program import solve as program
 from tests.action.cases import INPUTS, XOR
 
 FACTORS = 10.0 ** np.arange(-12, 11, 2)
@@ -105,3 +106,24 @@ def test_gradients_that_are_not_finite_are_no_success() -> None:
     for solver in ("newton", "ipopt"):
         found = ao.minimize_action(root, [1.0], [0.5], horizon=2.0, steps=10, solver=solver, throw=False)
         assert not found.success
+
+
+@pytest.mark.parametrize("solver", ["newton", "ipopt", "fatrop", "sqpmethod"])
+def test_a_guess_from_far_off_makes_no_end_look_right(solver: str) -> None:
+    """Where terms are huge at the guess, residuals look small beside them that are large beside those of the path."""
+    what = ao.Lagrangian(1, lambda ops, w, v: ops.sum(0.5 * v * v + ops.exp(w) - w))
+    guess = np.zeros((41, 1))
+    guess[1:-1] = 30.0
+    found = ao.minimize_action(what, [0.0], [0.0], horizon=2.0, steps=40, solver=solver, guess=guess)
+    assert found.success
+    assert found.action == pytest.approx(2.0, abs=1e-6)  # at rest in the minimum of exp(w) - w
+    np.testing.assert_allclose(found.weights, 0.0, atol=1e-4)
+
+
+def test_an_end_that_stays_coarse_is_unresolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "REFINED", 0)
+    what = ao.Lagrangian(1, lambda ops, w, v: ops.sum(0.5 * v * v + ops.exp(w) - w))
+    guess = np.zeros((41, 1))
+    guess[1:-1] = 30.0
+    with pytest.raises(ao.SolverError, match=r"ipopt: unresolved after .* beside those of the path"):
+        ao.minimize_action(what, [0.0], [0.0], horizon=2.0, steps=40, solver="ipopt", guess=guess)

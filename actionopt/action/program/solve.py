@@ -38,6 +38,15 @@ _ADVICE = {
 }
 
 
+_UNRESOLVED = (
+    "unresolved after {iterations} iterations; the conditions hold beside the terms of the guess, and are off by "
+    "{residual:.1e} beside those of the path: go on from it with guess="
+)
+REFINED = 4  # how often a solve goes on at a smaller scale
+FINER = 1e-6  # the least part of itself that the scale is made at once
+FLOOR = 1e-12  # of the terms of the guess, which count where those of the path vanish
+COARSE = 100  # times tol: what the residual may be where rounding ends it
+
 NOWHERE = np.zeros(0)
 BETWEEN = np.arange(1, 8) / 8.0  # places on every interval for conditions on positions, where nodes do not hold them
 
@@ -129,16 +138,32 @@ class CasadiSolver:
             message = f"{self.name}: interrupted, and its last iterate is lost: this is where it started"
             norm = action.at(points).gradient_norm
             return ActionSolution(points, "interrupted", message, stats | {"gradient_norm": norm}), False
-        stats |= {key: value for key, value in found.stats.items() if key != "build_time"}
-        return self._judged(program, found, limits, stats), True
+        solution = self._judged(program, found, limits, stats)
+        scale = 1.0
+        for _ in range(REFINED):
+            # a guess where the terms are huge makes residuals look small that are large beside those of the path
+            if solution.status != "converged" or not solution.stats["residual"] > limits.tol:
+                break
+            scale *= max(0.1 * limits.tol / solution.stats["residual"], FINER)
+            again = program.go_on(found, scale)
+            better = self._judged(program, again, limits, solution.stats)
+            if not better.stats["residual"] < solution.stats["residual"]:
+                break
+            found, solution = again, better
+        if solution.status == "converged" and not solution.stats["residual"] <= COARSE * limits.tol:
+            message = f"{self.name}: {_UNRESOLVED.format(**solution.stats)}"
+            solution = replace(solution, status="unresolved", message=message)
+        return solution, True
 
     def _judged(self, program: _Program, found: NlpSolution, limits: Limits, stats: dict[str, Any]) -> ActionSolution:
         """Compute the residual of the conditions at what was found, whatever the plugin says of it."""
         reader, action = program.reader, program.action
         points, forces = program.layout.points(found.x), reader.forces(found)
+        spent = {key: stats[key] + found.stats[key] for key in ("iterations", "solve_time")}
+        stats = stats | {key: value for key, value in found.stats.items() if key != "build_time"} | spent
         with np.errstate(all="ignore"):
             point = action.at(points)
-            scale = max(forces.terms(point), RESTING * point.resting_terms())
+            scale = max(forces.terms(point), RESTING * point.resting_terms(), FLOOR * program.scale)
             residual = forces.residual(point)
             stats |= {
                 "gradient_norm": point.gradient_norm,
@@ -206,6 +231,10 @@ class _Program:
         """Solve from `points (K, n)`."""
         start = self.layout.variables(points, self._extra_values(points))
         return self.nlp.solve(start, **self.bounds, scale=1.0)  # the program is scaled already
+
+    def go_on(self, found: NlpSolution, scale: float) -> NlpSolution:
+        """Go on from where a solve ended, its action divided by one more scale."""
+        return self.nlp.solve(found.x, **self.bounds, lam_g0=found.lam_g, lam_x0=found.lam_x, scale=scale)
 
     def _extra_values(self, points: np.ndarray) -> np.ndarray:
         """Values `(M, e)` of what the stages know beside positions and velocities."""
