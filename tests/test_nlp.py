@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import casadi as ca
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from actionopt.errors import InputError
-from actionopt.nlp import Derivatives, NlpSolver, Stages, installed_solvers, solve_qp
+from actionopt.nlp import Derivatives, NlpSolver, Stages, deadline, installed_solvers, solve_qp
 from actionopt.nlp.derivatives import PLUGINS
 from actionopt.nlp.verdict import Course, Residuals, judge
 
@@ -325,3 +326,41 @@ def test_plugins_take_the_functions_they_ask_for(plugin: str) -> None:
         assert hash(nlp.function.get_function(name)) == hash(nlp._kept["cache"][name]), (
             f"{plugin} not asking for {name}"
         )
+
+
+class Endless:
+    """A plugin that does not come back when its time is over."""
+
+    def __init__(self, function: ca.Function, seconds: float) -> None:
+        self.function, self.seconds = function, seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.function, name)
+
+    def __call__(self, **given: Any) -> Any:
+        time.sleep(self.seconds)
+        return self.function(**given)
+
+
+def test_the_limit_of_time_holds_for_a_plugin_that_does_not_return(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "LATE", 0.1)
+    x = ca.SX.sym("x", 2)
+    nlp = NlpSolver(x, ca.sumsqr(x - 1), time_limit=0.1)
+    nlp.function = Endless(nlp.function, 3.0)
+    began = time.perf_counter()
+    found = nlp.solve([3.0, 0.0])
+    assert time.perf_counter() - began < 2.0
+    assert (found.status, found.success) == ("time limit", False)
+    np.testing.assert_array_equal(found.x, [3.0, 0.0])
+
+
+@pytest.mark.parametrize("start", [0.7, 1e-3])
+def test_fatrop_comes_back_from_derivatives_that_overflow(start: float) -> None:
+    """Down log(x) to a bound at zero: squares of its derivatives overflow, and fatrop's own numbers became NaN."""
+    x = ca.SX.sym("x", 2)
+    value = ca.sum1(x + ca.log(x))
+    stages = Stages((0,), (2,), (0,))
+    nlp = NlpSolver(x, value, solver="fatrop", stages=stages, time_limit=20.0)
+    found = nlp.solve([start, start], lbx=0.0, ubx=5.0)
+    assert not found.success
+    assert found.status != "time limit"

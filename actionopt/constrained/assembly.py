@@ -25,8 +25,11 @@ class Assembly:
         self._values: list[Any] = []
 
     def add(self, rows: Any, columns: Any, values: Any) -> None:
-        """Add values, a CasADi vector or numbers, at rows and columns, arrays of int of one shape, C order."""
-        if rows.size:
+        """Add values, a CasADi vector or numbers, at rows and columns, arrays of int of one shape, C order.
+
+        Products with blocks of zeros, as the curvature of |y|, come without nonzeros and add nothing.
+        """
+        if rows.size and values.numel():
             self._rows.append(np.ravel(rows))
             self._columns.append(np.ravel(columns))
             self._values.append(values)

@@ -16,6 +16,7 @@ CALLS_BACK = ("sqpmethod", "feasiblesqpmethod")  # these have no option for time
 OWN_OPTION: dict[str, str] = {"ipopt": "max_wall_time", "uno": "time_limit"}
 WATCHED = ("ipopt", *CALLS_BACK)  # after each iteration, ready to be stopped
 STOPPABLE = ("fatrop", *WATCHED)  # whenever somebody wants
+LATE = 2.0  # seconds after its time is over at which a plugin is waited for no longer: it may be in an endless loop
 LIMITED = ("fatrop", *CALLS_BACK, *OWN_OPTION)
 
 
@@ -53,6 +54,16 @@ class Deadline:
     @property
     def passed(self) -> bool:
         return time.perf_counter() > self.end
+
+    @property
+    def latest(self) -> float:
+        """When whoever waits gives up a plugin that heeds no limit, in seconds of the monotonic clock."""
+        return time.monotonic() + self.end - time.perf_counter() + LATE
+
+    @property
+    def missed(self) -> bool:
+        """Whether a plugin should have ended long ago."""
+        return time.perf_counter() > self.end + 0.9 * LATE
 
 
 def deadline_options(

@@ -31,7 +31,8 @@ PLUGINS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 FALLEN = -1e20  # a scaled objective below which fatrop is told to go no further down
-HUGE = 1e290  # what stands for infinity and NaN where a plugin would never return from them
+HUGE = 1e290  # what stands for an infinite objective where a plugin would never return from it
+LARGE = 1e50  # and for derivatives that are larger, infinite or NaN: what is made of their products stays finite
 
 
 def takes_gradient(solver: str) -> bool:
@@ -157,7 +158,7 @@ def _guarded(f: Any) -> Any:
 
 
 def _finite(values: Any) -> Any:
-    """Replace NaN and infinities by huge numbers: fatrop never returns from them."""
+    """Replace what is not finite, or not far from it, by large numbers: fatrop never returns from NaN."""
     if not values.nnz():
         return values
-    return type(values)(values.sparsity(), ca.fmin(ca.fmax(values.nz[:], -HUGE), HUGE))
+    return type(values)(values.sparsity(), ca.fmin(ca.fmax(values.nz[:], -LARGE), LARGE))

@@ -185,7 +185,10 @@ class NlpSolver:
             return ca.nlpsol("nlp", self.name, program.as_casadi(), options)
 
     def _run(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Call the plugin: what it returns and says of itself; the last point it showed where Ctrl-C gave it up."""
+        """Call the plugin: what it returns and says of itself; the last point it showed where it was given up.
+
+        So it is on Ctrl-C, and where a plugin does not return long after its time was over.
+        """
 
         def call() -> Any:
             with explained(self.name), silenced(self.quiet):
@@ -193,13 +196,15 @@ class NlpSolver:
 
         try:
             with self._interrupts():
+                self.interrupt.until = self.deadline.latest
                 return interruptible(call, self.interrupt), self.function.stats()
         except KeyboardInterrupt:
-            if not self.deadline.seen:
-                raise
-            self.interrupt.raised = True
-            unknown = {"lam_x": np.zeros(self.function.size1_in("x0")), "lam_g": given["lam_g0"]}
-            return {**unknown, **self.deadline.seen}, {}
+            if not self.deadline.missed:
+                if not self.deadline.seen:
+                    raise
+                self.interrupt.raised = True
+            start = {"x": given["x0"], "lam_x": np.zeros(self.function.size1_in("x0")), "lam_g": given["lam_g0"]}
+            return {**start, **self.deadline.seen}, {}
 
     def solve(
         self,

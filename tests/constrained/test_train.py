@@ -195,3 +195,14 @@ def test_modules_too_large_for_scalar_graphs() -> None:
     assert lifted.energy == pytest.approx(condensed.energy, rel=1e-10)
     assert abs(problem.gradient(lifted.weights)).max() < 1e-8
     assert lifted.stats["iterations"] < 40
+
+
+@pytest.mark.parametrize("solver", ["ipopt", "fatrop", "sqpmethod"])
+@pytest.mark.parametrize("formulation", ["lifted", "condensed"])
+def test_a_loss_without_curvature_is_a_program_too(solver: str, formulation: str) -> None:
+    """The Hessian of |y| has no entries; least absolute deviations end at a kink, or say that they did not."""
+    loss = ao.CustomLoss(lambda ops, y, t: ops.sum(ops.abs(y - t)))
+    problem = ao.Problem(ao.Parameter(2), None, [[1.0, -2.0]], loss, output_metric=None)
+    found = ao.train(problem, [0.7, 0.7], solver=solver, formulation=formulation, throw=False, max_iterations=50)
+    assert not found.success
+    assert np.isfinite(found.energy)
