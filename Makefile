@@ -10,8 +10,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.with-problems
-	$(BIN)/actionopt check problems/digits.py --set samples=1797
-	$(BIN)/python plots/adjoints.py problems/digits.py --set samples=1797 --out out/adjoints.png
+	$(BIN)/actionopt plot adjoints problems/digits.py --set samples=1797 --out out/adjoints.png
 	$(BIN)/actionopt run problems/iris.py --out out/iris
 
 test: $(VENV)/.with-test

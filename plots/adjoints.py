@@ -25,6 +25,7 @@ def main(path: Path, settings: dict[str, Any], dark: bool, solver: str, seed: in
     """Draw the multipliers of the layer equations against the adjoints of backpropagation."""
     problem = load_modular(path, settings)
     check = ao.check_adjoints(problem, problem.initial_weights(seed), solver=solver)
+    click.echo(f"{check.table()}\n{check.message}", err=True)
     return draw_adjoints(problem.name, problem.labels, check.multipliers, check.adjoints, dark=dark)
 
 

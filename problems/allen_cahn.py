@@ -47,6 +47,11 @@ def build(size: int = SIZE, length: float = 6.0) -> ao.Drift:
     return ao.Drift(size, drift, energy=energy, name="allen-cahn")
 
 
+def known(size: int, length: float) -> dict[str, float]:
+    """Return the least action, where it is known."""
+    return {"action": 15.670333021400054} if (size, length) == (50, 6.0) else {}
+
+
 if __name__ == "__main__":
     from problems._main import main
 

@@ -75,6 +75,11 @@ def time_to_reach(value: float, strength: float, start: float = 0.01, depth: int
     return time
 
 
+def known(**options: object) -> dict[str, float]:
+    """Return the least energy."""
+    return {"energy": 0.0}
+
+
 if __name__ == "__main__":
     from problems._main import main
 

@@ -103,6 +103,11 @@ def gain(problem: ao.Problem, w: np.ndarray) -> np.ndarray:
     return total
 
 
+def known(noise: float, weight_decay: float, **options: object) -> dict[str, float]:
+    """Return the least energy, where it is known."""
+    return {"energy": 0.0} if noise == weight_decay == 0.0 else {}
+
+
 if __name__ == "__main__":
     from problems._main import main
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import actionopt as ao
 
+LABELS = ("x", "y")
 POINTS = {"on the cycle": (1.0, 0.0), "inside": (0.4, 0.0), "outside": (1.5, 0.0)}
 ACTIONS = {"inside": 0.3528, "outside": 0.78125}
 

@@ -11,6 +11,8 @@ Under any constant metric G the gradient flow is `w* + expm(-G^{-1} H t)(w0 - w*
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import actionopt as ao
@@ -60,6 +62,12 @@ def _extended(problem: ao.Problem) -> np.ndarray:
 def _covariance(problem: ao.Problem) -> np.ndarray:
     extended = _extended(problem)
     return extended.T @ extended / problem.samples + problem.weight_decay * np.eye(extended.shape[1])
+
+
+def known(**options: Any) -> dict[str, float]:
+    """Return the least energy."""
+    problem = build(**options)
+    return {"energy": float(problem.energy(solution(problem)))}
 
 
 if __name__ == "__main__":

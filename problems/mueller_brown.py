@@ -25,6 +25,7 @@ XY = (0.0, 0.0, 11.0, 0.6)
 YY = (-10.0, -10.0, -6.5, 0.7)
 CENTRES = ((1.0, 0.0), (0.0, 0.5), (-0.5, 1.5), (-1.0, 1.0))
 
+LABELS = ("x", "y")
 POINTS = {
     "deep minimum": (-0.558223634633, 1.441725841805),
     "right minimum": (0.623499404931, 0.028037758529),
@@ -60,6 +61,11 @@ def _potential(ops, w, target):
         height * ops.exp(a * (x - x0) ** 2 + b * (x - x0) * (y - y0) + c * (y - y0) ** 2)
         for height, a, b, c, (x0, y0) in zip(HEIGHTS, XX, XY, YY, CENTRES, strict=True)
     )
+
+
+def known(mass: float) -> dict[str, float]:
+    """Return the least energy, and the action from the deep minimum to the right one: over both saddles."""
+    return {"energy": -146.6995172, "action": 212.0693474 + 2.0 * (80.7678181 - 72.2489401)}
 
 
 if __name__ == "__main__":

@@ -49,6 +49,11 @@ def build(mass: float = 1.0) -> ao.Problem:
     )
 
 
+def known(mass: float) -> dict[str, float]:
+    """Return the least action between the first two minima."""
+    return {"action": ACTIONS["right"]}
+
+
 if __name__ == "__main__":
     from problems._main import main
 

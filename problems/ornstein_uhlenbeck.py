@@ -16,8 +16,10 @@ import numpy as np
 
 import actionopt as ao
 
+LABELS = ("x",)
 POINTS = {"start": (-1.0,), "end": (2.0,), "rest": (0.0,)}
 HORIZON, ACTION = 10.0, 4.0001816100
+RUN = {"start": "start", "end": "end", "horizon": 10.0}  # what a report shows unless told otherwise
 
 
 def build(rate: float = 1.0) -> ao.Drift:
@@ -34,6 +36,11 @@ def exact_action(start: float, end: float, horizon: float, rate: float = 1.0) ->
     """Return the least action between two points."""
     decay = np.exp(-rate * horizon)
     return float(rate * (end - decay * start) ** 2 / (1.0 - decay**2))
+
+
+def known(rate: float) -> dict[str, float]:
+    """Return the action of the path in `RUN`."""
+    return {"path action": exact_action(-1.0, 2.0, RUN["horizon"], rate)}
 
 
 if __name__ == "__main__":

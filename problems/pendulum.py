@@ -83,6 +83,14 @@ def pumping(stages: int = 60, step: float = 0.06) -> np.ndarray:
     return np.sin(np.sqrt(GRAVITY) * step * np.arange(stages))
 
 
+def known(**options: object) -> dict[str, float]:
+    """Return the cost of the swing-up, a local minimum, for the limits at which it was computed."""
+    costs = {8.0: 5.8909315494, 4.0: 7.3115654942}
+    limit = options.pop("limit")
+    default = options == {"stages": 60, "step": 0.06, "torque": 0.1}
+    return {"energy": costs[limit]} if default and isinstance(limit, float) and limit in costs else {}
+
+
 if __name__ == "__main__":
     from problems._main import main
 

@@ -26,6 +26,7 @@ import actionopt as ao
 HESSIAN = ((2.0, 0.5), (0.5, 1.0))
 POINTS = {"start": (1.0, -1.0), "end": (0.5, 0.8), "minimum": (0.0, 0.0)}
 HORIZON, ACTION = 1.5, 2.0188818570
+RUN = {"start": "start", "end": "end", "horizon": 1.5}  # what a report shows unless told otherwise
 
 
 def build(hessian: Any = HESSIAN, mass: float = 1.0) -> ao.Problem:
@@ -55,6 +56,13 @@ def exact_action(start: Any, end: Any, horizon: float, hessian: Any = HESSIAN) -
     decay = np.exp(-rates * horizon)
     gap = vectors.T @ np.asarray(end) - decay * (vectors.T @ np.asarray(start))
     return float(np.sum(rates * gap**2 / (1.0 - decay**2)))
+
+
+def known(hessian: Any, mass: float) -> dict[str, float]:
+    """Return the least energy, and the action of the path in `RUN`."""
+    if mass != 1.0 or hessian is not HESSIAN:
+        return {"energy": 0.0}
+    return {"energy": 0.0, "path action": exact_action(POINTS["start"], POINTS["end"], RUN["horizon"])}
 
 
 if __name__ == "__main__":

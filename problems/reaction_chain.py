@@ -119,6 +119,11 @@ def best_single_tank(k1: float = 1.0, k2: float = 0.3) -> tuple[float, float]:
     return 1.0 / np.sqrt(k1 * k2), k1 / (np.sqrt(k1) + np.sqrt(k2)) ** 2
 
 
+def known(objective: str, weight_decay: float, **options: object) -> dict[str, float]:
+    """Return the least energy, where it is known."""
+    return {"energy": 0.0} if objective == "target" and weight_decay == 0.0 else {}
+
+
 if __name__ == "__main__":
     from problems._main import main
 

@@ -84,6 +84,11 @@ def _teacher_weights(problem: ao.Problem, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, 1]).standard_normal(problem.size) / np.sqrt(problem.groups[1].module.in_size)
 
 
+def known(weight_decay: float, **options: object) -> dict[str, float]:
+    """Return the least energy, where it is known."""
+    return {"energy": 0.0} if weight_decay == 0.0 else {}
+
+
 if __name__ == "__main__":
     from problems._main import main
 

@@ -101,6 +101,12 @@ def _rotation(angle: float) -> np.ndarray:
 
 POINTS = dict(zip(("elbow up", "elbow down"), map(tuple, postures()), strict=True))
 
+
+def known(**options: object) -> dict[str, float]:
+    """Return the least energy: the default pose is within reach."""
+    return {"energy": 0.0} if options["lengths"] is LENGTHS and options["pose"] is POSE else {}
+
+
 if __name__ == "__main__":
     from problems._main import main
 

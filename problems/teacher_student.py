@@ -63,6 +63,11 @@ def _teacher_weights(teacher: ao.Problem, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, 1]).standard_normal(teacher.size)
 
 
+def known(width: int, teacher_width: int, noise: float, **options: object) -> dict[str, float]:
+    """Return the least energy, where it is known."""
+    return {"energy": 0.0} if width >= teacher_width and noise == 0.0 else {}
+
+
 if __name__ == "__main__":
     from problems._main import main
 

@@ -42,6 +42,11 @@ def solution(width: int = 4) -> np.ndarray:
     return np.concatenate([matrix.ravel(), offset, out, [1 - 2 * high / (high - low)]])
 
 
+def known(width: int, weight_decay: float, **options: object) -> dict[str, float]:
+    """Return the least energy, where it is known."""
+    return {"energy": 0.0} if width >= 2 and weight_decay == 0.0 else {}
+
+
 if __name__ == "__main__":
     from problems._main import main
 

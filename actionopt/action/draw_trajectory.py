@@ -49,7 +49,7 @@ def draw_trajectory(
         Where the weights of each module are: of many weights, a band a module is drawn.
     dark : bool
     """
-    fig, axes = figures.figure(2, 2, width=8.4, height=5.2, sharex=True, dark=dark)
+    fig, axes = figures.figure(2, 2, width=7.6, height=5.0, sharex=True, dark=dark)
     (weights, energy), (density, hamiltonian) = axes
     draw_weights(trajectory, weights, labels=labels, groups=groups).set_xlabel("")
     if trajectory.energy is None:

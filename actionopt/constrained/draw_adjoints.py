@@ -65,7 +65,7 @@ def _agreement(multipliers: Sequence[np.ndarray], adjoints: Sequence[np.ndarray]
         float(np.abs(m - a).max(initial=0.0)) / (float(np.abs(a).max(initial=0.0)) or 1.0)
         for m, a in zip(multipliers, adjoints, strict=True)
     )
-    return f"{count:,} multipliers, {off:.1e} off at most".replace(",", " ")
+    return f"{count} multipliers, " + (f"{off:.1e} off at most" if off else "equal to the last bit")
 
 
 def _against(ax: Any, multiplier: np.ndarray, adjoint: np.ndarray) -> None:

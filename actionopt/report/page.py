@@ -46,6 +46,8 @@ class Section:
     sentences : sequence of str
     table : (headers, rows), optional
     pictures : sequence of Picture
+    folded : str
+        What the table is called that stands folded below the pictures; empty where it is read first.
     """
 
     title: str
@@ -53,6 +55,7 @@ class Section:
     sentences: Sequence[str] = ()
     table: tuple[Sequence[str], Sequence[Sequence[Any]]] | None = None
     pictures: Sequence[Picture] = field(default=())
+    folded: str = ""
 
 
 def render(title: str, lead: str, sections: Sequence[Section]) -> str:
@@ -75,9 +78,11 @@ def _contents(section: Section) -> str:
 def _section(section: Section) -> str:
     parts = [f'<section id="{_anchor(section)}">', f"<h2>{html.escape(section.title)}{_mark(section.state)}</h2>"]
     parts += [f"<p>{html.escape(sentence)}</p>" for sentence in section.sentences]
-    if section.table is not None:
-        parts.append(f'<div class="wide">{html_table(*section.table)}</div>')
+    table = "" if section.table is None else f'<div class="wide">{html_table(*section.table)}</div>'
+    parts += [table] if table and not section.folded else []
     parts += [_figure(picture) for picture in section.pictures]
+    if table and section.folded:
+        parts.append(f"<details><summary>{html.escape(section.folded)}</summary>{table}</details>")
     return "\n".join([*parts, "</section>"])
 
 

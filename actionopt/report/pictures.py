@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from actionopt import figures
-from actionopt.action.draw_landscape import draw_landscape
 from actionopt.action.draw_trajectory import draw_hamiltonian, draw_trajectory
 from actionopt.action.trajectory import Trajectory
 from actionopt.archive import load_arrays
+from actionopt.constrained import plot_adjoints
 from actionopt.constrained.draw_adjoints import draw_adjoints
+from actionopt.contraction.draw_rates import shade_parting
+from actionopt.problem import Problem
 from actionopt.report.proof import PROOF, draw_proof, proof_caption
 from actionopt.report.stages import ACTION, ADJOINTS, PATH, RATES, Context
-from actionopt.report.transition import TRANSITION, draw_transition, draw_transition_profile
+from actionopt.report.training import TRAINED, accuracy, draw_fit, draw_training, fits_a_curve, has_history
+from actionopt.report.transition import TRANSITION, draw_over_profile, draw_transition, draw_transition_profile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FEW = 4  # multipliers up to which a number says more than a picture
+DEEP = 3  # modules from which adjoints are shown over the depth
 CONSTANT = 1e-2  # the share of the largest action density by which a Hamiltonian called constant may vary
 
 
@@ -33,6 +38,7 @@ class Drawing:
     file: str
     draw: Callable[[Context, bool], Figure]
     caption: Callable[[Context], str]
+    applies: Callable[[Context], bool] = lambda context: True
 
 
 def _adjoints(context: Context, dark: bool) -> Figure:
@@ -44,25 +50,63 @@ def _adjoints(context: Context, dark: bool) -> Figure:
     )
 
 
+def _costates(context: Context, dark: bool) -> Figure:
+    arrays, problem = load_arrays(context.folder / ADJOINTS), context.problem
+    multipliers = [arrays[f"multipliers_{i}"] for i in range(len(problem.modules))]
+    w = problem.initial_weights(context.options.seed) if context.at_rest else context.start
+    fig, ax = figures.figure(width=6.4, height=3.0, dark=dark)
+    plot_adjoints(problem, w, multipliers=multipliers, ax=ax)
+    return fig
+
+
 def _trajectory(context: Context, dark: bool) -> Figure:
-    return draw_trajectory(context.trajectory(ACTION), dark=dark)
+    return _over_time(context, ACTION, dark)
 
 
 def _path(context: Context, dark: bool) -> Figure:
-    return draw_trajectory(context.trajectory(PATH), dark=dark)
+    return _over_time(context, PATH, dark)
+
+
+def _over_time(context: Context, file: str, dark: bool) -> Figure:
+    what = context.what
+    groups = {group.name: group.slice for group in what.groups} if isinstance(what, Problem) else None
+    return draw_trajectory(
+        context.trajectory(file), labels=getattr(what, "coordinates", None), groups=groups, dark=dark
+    )
+
+
+def _learning(context: Context, dark: bool) -> Figure:
+    found, problem = context.trajectory(ACTION), context.problem
+    fig, (top, bottom) = figures.figure(2, 1, width=6.4, height=4.2, dark=dark, sharex=True)
+    top.semilogy(found.times, found.energy, color=figures.COLORS[0])
+    top.set_ylabel("energy")
+    bottom.plot(found.times, 100.0 * accuracy(problem, found.weights), color=figures.COLORS[2])
+    bottom.set(xlabel="time", ylabel="classified right (%)")
+    return fig
+
+
+def _learning_caption(context: Context) -> str:
+    right = accuracy(context.problem, context.trajectory(ACTION).weights)
+    return (
+        f"Energy and accuracy on the training samples along the flow: {right[0]:.1%} are classified right at the start "
+        f"and {right[-1]:.1%} at the end."
+    )
 
 
 def _balance(context: Context, dark: bool) -> Figure:
     found = context.trajectory(ACTION)
     assert found.energy is not None
-    fig, ax = figures.figure(width=6.4, height=3.4, dark=dark)
+    fig, (ax, below) = figures.figure(2, 1, width=6.4, height=4.4, dark=dark, sharex=True, height_ratios=(3, 2))
     kinetic, potential = (_spent(found, density) for density in (found.kinetic_density, found.potential_density))
-    ax.plot(found.times, found.energy[0] - found.energy, color=figures.COLORS[0], label="energy lost")
-    ax.plot(found.times, kinetic + potential, "--", color=figures.COLORS[1], label="kinetic + potential")
-    ax.plot(found.times, kinetic, color=figures.COLORS[2], label="kinetic")
-    ax.plot(found.times, potential, ":", color=figures.COLORS[3], lw=2.5, label="potential")
-    ax.set(xlabel="time", ylabel="energy lost, and spent so far")
-    ax.legend()
+    lost = found.energy[0] - found.energy
+    ax.plot(found.times, lost, color=figures.COLORS[0], label="energy lost")
+    ax.plot(found.times, kinetic, color=figures.COLORS[2], label="spent as kinetic")
+    ax.plot(found.times, potential, ":", color=figures.COLORS[3], lw=2.5, label="spent as potential")
+    ax.set_ylabel("energy")
+    ax.legend(fontsize=8)
+    below.plot(found.times, lost - kinetic - potential, color=figures.COLORS[1])
+    below.axhline(0.0, color=figures.GREY, lw=0.8, zorder=1)
+    below.set(xlabel="time", ylabel="lost - spent")
     return fig
 
 
@@ -80,8 +124,8 @@ def _balance_caption(context: Context) -> str:
     assert found.energy_change is not None
     return (
         f"Energy balance: the energy lost, {-found.energy_change:.6g}, is spent in equal parts as kinetic, "
-        f"{found.kinetic:.6g}, and potential, {found.potential:.6g}; where the curves part, time steps are too long "
-        f"(defect {found.balance_defect:.1e})."
+        f"{found.kinetic:.6g}, and potential, {found.potential:.6g}. Below, the difference, of the size of the time "
+        f"steps' error (defect {found.balance_defect:.1e})."
     )
 
 
@@ -106,15 +150,19 @@ def _hamiltonian_caption(context: Context) -> str:
 
 
 def _landscape(file: str) -> Callable[[Context, bool], Figure]:
-    return lambda context, dark: draw_landscape(context.what, [context.trajectory(file)], dark=dark)
+    return lambda context, dark: draw_over_profile(context, context.trajectory(file), dark)
 
 
 def _landscape_caption(context: Context) -> str:
     if context.what.size <= 2:
-        return "The trajectory on the landscape it crosses; it runs from the circle to the square."
+        return (
+            "The trajectory on the landscape it crosses, from the circle to the square; open dots are equal times. "
+            "Below, the energy along its way."
+        )
     return (
         f"The trajectory on a slice of the energy through {context.what.size} weights: the plane in which it moves "
-        "most (PCA), with the share of its motion that each axis holds."
+        "most (PCA), to scale, with the share of its motion that each axis holds; from the circle to the square, open "
+        "dots are equal times. Below, the energy along its way, which is that of the weights themselves."
     )
 
 
@@ -122,7 +170,7 @@ def _rates(context: Context, dark: bool) -> Figure:
     arrays = load_arrays(context.folder / RATES)
     fig, ax = figures.figure(width=6.4, height=2.8, dark=dark)
     ax.plot(arrays["times"], arrays["rates"], "o-", markersize=3)
-    ax.axhline(0.0, color=figures.GREY, lw=0.8, zorder=1)
+    shade_parting(ax)
     ax.set(xlabel="time", ylabel="contraction rate (1 / time)")
     return fig
 
@@ -146,6 +194,42 @@ PICTURES = (
             "Multipliers of the layer equations against adjoints, a point a sample and feature: they lie on the "
             "diagonal, and below, on a log axis, off it by rounding alone."
         ),
+        lambda context: sum(array.size for array in load_arrays(context.folder / ADJOINTS).values()) > 2 * FEW,
+    ),
+    Drawing(
+        "costates",
+        "check",
+        ADJOINTS,
+        _costates,
+        lambda context: (
+            "Adjoints with their sign over the depth, from backpropagation: lines, or the median and the middle 50 % "
+            "and 90 % of samples. Dots are the solver's multipliers."
+        ),
+        lambda context: len(context.problem.labels) >= DEEP,
+    ),
+    Drawing(
+        "training",
+        "train",
+        TRAINED,
+        draw_training,
+        lambda context: "Training: the largest entry of the gradient, and what the energy still had to fall.",
+        has_history,
+    ),
+    Drawing(
+        "fit",
+        "train",
+        TRAINED,
+        draw_fit,
+        lambda context: "The data, and what the network makes of them before and after training.",
+        lambda context: fits_a_curve(context.problem),
+    ),
+    Drawing(
+        "learning",
+        "action",
+        ACTION,
+        _learning,
+        _learning_caption,
+        lambda context: accuracy(context.problem, context.start) is not None,
     ),
     Drawing(
         "trajectory",

@@ -15,6 +15,7 @@ from actionopt.errors import InputError, SolverError
 from actionopt.fingerprint import fingerprint, libraries
 from actionopt.interrupts import unless_interrupted
 from actionopt.loading import load_problem, named_points
+from actionopt.report.known import known_answers
 from actionopt.report.progress import stage_bar
 from actionopt.report.stages import STAGES, Context, Options, Outcome, Stage, check_options
 from actionopt.report.workspace import Record, Workspace, key_of, open_workspace
@@ -75,7 +76,10 @@ def run_stages(
     """
     what = load_problem(path, **settings)
     source = [hashlib.sha256(Path(path).read_bytes()).hexdigest(), fingerprint(what)]
-    context = Context(what, options, Path(out), named_points(path))
+    known = known_answers(path, settings)
+    if not options.as_the_file_asks:  # least energies are those of any start, actions belong to their ends
+        known = {name: value for name, value in known.items() if name == "energy"}
+    context = Context(what, options, Path(out), named_points(path), known)
     check_options(context)
     with open_workspace(out) as workspace:
         stages = [stage for stage in STAGES if stage.applies(context)]
@@ -148,7 +152,7 @@ def _run_stage(stage: Stage, context: Context, workspace: Workspace, key: str, r
         state=outcome.state,
         message=outcome.message,
         seconds=time.perf_counter() - began,
-        summary={name: _plain(value) for name, value in outcome.summary.items()},
+        summary={name: _plain(value) for name, value in {**outcome.summary, "headline": outcome.headline}.items()},
         files=list(outcome.files),
     )
     context.checkpoint.remove()

@@ -23,9 +23,11 @@ from actionopt.errors import InputError
 from actionopt.interrupts import unless_interrupted
 from actionopt.nlp import check_solver
 from actionopt.problem import Problem
+from actionopt.report.known import AGREE, beside
 from actionopt.report.proof import PROOF, find_proof
 from actionopt.report.proof import SIZE as PROOF_SIZE
 from actionopt.report.scale import RESOLVED, at_rest, resolved_flow, settled, settling_time
+from actionopt.report.training import SECONDS, TRAINED, saved, say, train_from
 from actionopt.report.transition import TRANSITION, Ends, find_ends, find_transition
 
 FLOW, ACTION, PATH, ADJOINTS, RATES = "flow.npz", "action.npz", "path.npz", "adjoints.npz", "contraction.npz"
@@ -48,16 +50,21 @@ class Options:
     scheme: str | None = None
     solver: str = "ipopt"
     seed: int = 0
+    as_the_file_asks: bool = True  # start, end and horizon are those of the file, so that its known answers are theirs
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage brought: `state` ok, failed or skipped, a message that advises, figures, and files written."""
+    """What a stage brought: `state` ok, failed or skipped, a message that advises, figures, and files written.
+
+    `headline` is what it found in a few words, for the table that is read first.
+    """
 
     state: str
     message: str
     summary: dict[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    headline: str = ""
 
 
 @dataclass
@@ -68,6 +75,7 @@ class Context:
     options: Options
     folder: Path
     points: dict[str, Any] = field(default_factory=dict)
+    known: dict[str, float] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None  # of the stage that runs
 
     @cached_property
@@ -134,9 +142,26 @@ def check_stage(context: Context) -> Outcome:
     verdict = "are" if check.ok else "are NOT"
     message = (
         f"The multipliers of the layer equations, from {solver}, {verdict} the adjoints of backpropagation {place}: "
-        f"they differ by {check.relative_error:.1e} of the largest adjoint."
+        f"they differ by {check.relative_error:.1e} of the largest adjoint, at most."
     )
-    return Outcome("ok" if check.ok else "failed", message, summary, (ADJOINTS,))
+    count = sum(array.size for array in check.multipliers)
+    off = f"{check.relative_error:.1e} off at most" if check.relative_error else "equal to the last bit"
+    headline = f"{count} multipliers, {off}"
+    return Outcome("ok" if check.ok else "failed", message, summary, (ADJOINTS,), headline)
+
+
+def train_stage(context: Context) -> Outcome:
+    """Train to a point where the optimality conditions hold."""
+    problem = context.problem
+    found = train_from(context)
+    headline, message, summary = say(problem, context.start, found)
+    save_arrays(context.folder / TRAINED, saved(found))
+    said, known = beside("energy", found.energy, context.known, float(problem.energy(context.start)))
+    summary |= known
+    if found.status == "time limit":
+        message += f" It was stopped after {SECONDS:g} s: `actionopt train` goes on."
+        return Outcome("skipped", message, summary, (TRAINED,), headline)
+    return Outcome("ok" if found.success else "failed", message + said, summary, (TRAINED,), headline)
 
 
 def flow_stage(context: Context) -> Outcome:
@@ -169,7 +194,9 @@ def flow_stage(context: Context) -> Outcome:
         f"The {options.metric} gradient flow takes the energy from {energy[0]:.4g} to {energy[-1]:.4g} in time "
         f"{horizon:g}, where {pace}; {summary['steps']} steps of {summary['method']}."
     )
-    return Outcome("ok" if found.success else "failed", f"{message} {_sentence(found)}", summary, (FLOW,))
+    headline = f"energy {energy[0]:.3g} to {energy[-1]:.3g} in time {horizon:g}"
+    state = "ok" if found.success else "failed"
+    return Outcome(state, f"{message} {_sentence(found)}", summary, (FLOW,), headline)
 
 
 def action_stage(context: Context) -> Outcome:
@@ -196,11 +223,14 @@ def action_stage(context: Context) -> Outcome:
         f"weight differs by more than {moved:.1e} from the flow above. The discrete action is {found.action:.1e}, "
         f"{relative:.1e} of the energy lost."
     )
+    far = (
+        "not certified" if found.distance is None else f"within {found.distance.max():.1e} of the true flow, estimated"
+    )
     if not found.success:
-        return Outcome("failed", f"{message} The trajectory is not certified.", summary, (ACTION,))
+        return Outcome("failed", f"{message} The trajectory is not certified.", summary, (ACTION,), far)
     if found.action > SOLVED * lost and not found.stats.get("in_parts"):
-        return Outcome("failed", f"{message} Its equations do not hold: take more steps.", summary, (ACTION,))
-    return Outcome("ok", f"{message} The trajectory is certified.", summary, (ACTION,))
+        return Outcome("failed", f"{message} Its equations do not hold: take more steps.", summary, (ACTION,), far)
+    return Outcome("ok", f"{message} The trajectory is certified.", summary, (ACTION,), far)
 
 
 def _sentence(found: Trajectory) -> str:
@@ -228,14 +258,18 @@ def path_stage(context: Context) -> Outcome:
     )
     if found.energy is not None:
         climb = found.energy.max() - found.energy[0]
-        message += (
-            f" It climbs by {climb:.6g} in energy; twice the climb, {2 * climb:.6g}, is its limit for long times."
-        )
+        if climb > 0.0:
+            message += (
+                f" It climbs by {climb:.6g} in energy; for long times twice the climb, {2 * climb:.6g}, is the least."
+            )
+    said, known = beside("path action", found.action, context.known, 0.0)
+    message, summary = message + said, {**summary, **known}
+    headline = f"action {found.action:.6g} in time {found.times[-1]:g}"
     if not found.success:
-        return Outcome("failed", f"{message} {found.message}", summary, (PATH,))
+        return Outcome("failed", f"{message} {found.message}", summary, (PATH,), headline)
     if len(paths) > 1 and change > RESOLVED:
         message += f" Its action still moved by {change:.1e} at the last doubling of the steps: give more --steps."
-    return Outcome("ok", message, summary, (PATH,))
+    return Outcome("ok", message, summary, (PATH,), headline)
 
 
 def _path(context: Context, horizons: list[float], steps: int, guess: Trajectory | None) -> Trajectory:
@@ -272,7 +306,11 @@ def transition_stage(context: Context) -> Outcome:
         "gradient_norm": found.stats["gradient_norm"],
         "candidates": [{"name": c.name, "action": c.action, "elements": c.elements} for c in found.candidates],
     }
-    return Outcome("ok" if found.is_minimum else "failed", message, summary, (TRANSITION,))
+    said, known = beside("action", found.action, context.known, 0.0)
+    wrong = bool(known) and known["off_the_known_answer"] > AGREE
+    state = "ok" if found.is_minimum and not wrong else "failed"
+    headline = f"action {found.action:.7g} over all times, a minimum" if found.is_minimum else f"{found.action:.7g}"
+    return Outcome(state, message + said, summary | known, (TRANSITION,), headline)
 
 
 def contraction_stage(context: Context) -> Outcome:
@@ -298,7 +336,8 @@ def contraction_stage(context: Context) -> Outcome:
         f"The contraction rate in the {context.options.metric} metric is least, {rates[worst]:.4g}, at "
         f"t = {summary['time']:.4g}: {meaning}. At the end it is {rates[-1]:.4g}."
     )
-    return Outcome("ok", message, summary, (RATES,))
+    headline = f"least rate {rates[worst]:.3g}" + ("" if rates[worst] > 0 else ": flows may part there")
+    return Outcome("ok", message, summary, (RATES,), headline)
 
 
 def proof_stage(context: Context) -> Outcome:
@@ -309,31 +348,34 @@ def proof_stage(context: Context) -> Outcome:
         return Outcome("skipped", message)
     message, summary, arrays = find_proof(problem, context.start, context.trajectory(FLOW).weights[-1])
     if not arrays:
-        return Outcome("ok", message, summary)
+        return Outcome("ok", message, summary, headline="nothing proved")
     save_arrays(context.folder / PROOF, arrays)
-    return Outcome("ok", message, summary, (PROOF,))
+    proved = summary["status"] == "proved"
+    headline = f"proved on a ball of radius {summary['radius']:.2g}" if proved else str(summary["status"])
+    return Outcome("ok", message, summary, (PROOF,), headline)
 
 
 STAGES = (
     Stage("check", "Adjoints are multipliers", check_stage, options=("start", "seed", "solver")),
+    Stage("train", "Trained to a stationary point", train_stage, options=("start", "seed")),
     Stage("flow", "Gradient flow", flow_stage, options=("start", "seed", "metric", "horizon", "steps")),
     Stage("action", "Action and certificate", action_stage, needs=("flow",), options=("scheme",)),
     Stage(
         "path",
         "Path of least action to the given end",
         path_stage,
-        options=("start", "seed", "end", "horizon", "steps", "metric", "scheme"),
+        options=("start", "seed", "end", "horizon", "steps", "metric", "scheme", "as_the_file_asks"),
         applies=lambda context: _has_path(context),
     ),
     Stage(
         "transition",
         "Transition path between two attractors",
         transition_stage,
-        options=("start", "end", "metric"),
+        options=("start", "end", "metric", "as_the_file_asks"),
         applies=lambda context: context.attractors is not None,
     ),
     Stage("contraction", "Contraction along the trajectory", contraction_stage, needs=("action",)),
-    Stage("proof", "Contraction proved", proof_stage, needs=("flow",)),
+    Stage("proof", "What is proved", proof_stage, needs=("flow",)),
 )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actionopt import figures
-from actionopt.action.draw_landscape import draw_landscape
+from actionopt.action.draw_landscape import plot_landscape
+from actionopt.action.trajectory import Trajectory
 from actionopt.paths.attractor import attracts
 from actionopt.paths.draw_path import draw_path, draw_profile
+from actionopt.paths.kinds import kinds_of_points
 from actionopt.paths.least_action import least_action_path
 from actionopt.paths.result import GeometricPath
 
@@ -78,8 +80,28 @@ def draw_transition(context: Context, dark: bool) -> Figure:
         fig, ax = figures.figure(width=6.4, height=3.2, dark=dark)
         draw_path(found, ax)
         return fig
-    paths = cast(Any, [found])
-    return draw_landscape(context.what, paths, labels=["transition path"], dark=dark)
+    fig, ax = figures.figure(width=6.4, height=4.8, dark=dark)
+    plot_landscape(context.what, path=found, points=context.points, kinds=_kinds(context), ax=ax)
+    return fig
+
+
+def draw_over_profile(context: Context, found: Trajectory, dark: bool) -> Figure:
+    """Draw a trajectory on its landscape, and the energy along its way below."""
+    what, energy = context.what, found.energy
+    if what.size == 1 or energy is None:
+        fig, ax = figures.figure(width=6.4, height=4.0 if what.size > 1 else 3.2, dark=dark)
+        plot_landscape(what, path=found, points=context.points, kinds=_kinds(context), ax=ax)
+        return fig
+    fig, (ax, below) = figures.figure(2, 1, width=6.4, height=6.0, dark=dark, height_ratios=(4, 1.3))
+    plot_landscape(what, path=found, points=context.points, kinds=_kinds(context), ax=ax)
+    arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(found.weights, axis=0), axis=1))])
+    below.plot(arc, energy, color=figures.COLORS[1], lw=1.8)
+    below.set(xlabel="length of the way", ylabel="energy")
+    return fig
+
+
+def _kinds(context: Context) -> dict[str, str]:
+    return kinds_of_points(context.what, context.points, context.options.metric)
 
 
 def draw_transition_profile(context: Context, dark: bool) -> Figure:

@@ -11,6 +11,7 @@ from typing import Any
 
 from actionopt import figures
 from actionopt.plain import plain
+from actionopt.problem import Problem
 from actionopt.report.page import Picture, Section, render
 from actionopt.report.pictures import PICTURES
 from actionopt.report.run import Run
@@ -49,7 +50,7 @@ def _draw(workspace: Workspace, run: Run) -> dict[str, list[Picture]]:
     drawn: dict[str, list[Picture]] = {}
     for picture in PICTURES:
         record = run.records.get(picture.stage)
-        if record is None or picture.file not in record.files:
+        if record is None or picture.file not in record.files or not picture.applies(run.context):
             continue
         names = [f"{FIGURES}/{picture.name}{ending}.svg" for ending in ("", "-dark")]
         key = key_of("figure", picture.name, record.key, record.files)
@@ -67,12 +68,12 @@ def _draw(workspace: Workspace, run: Run) -> dict[str, list[Picture]]:
 
 
 def _title(run: Run) -> str:
-    return f"{run.context.what.name}: from the equations to trajectories of least action"
+    return f"{run.context.what.name}: report"
 
 
 def _lead(run: Run) -> str:
     failed, skipped = (_titles(run, state) for state in ("failed", "skipped"))
-    lead = f"Not everything holds: see {failed}, with what to try." if failed else "No check failed."
+    lead = f"Not everything holds: see {failed}, with what to try." if failed else "Every check that ran holds."
     return f"{lead} Not computed: {skipped}." if skipped else lead
 
 
@@ -88,7 +89,14 @@ def _sections(run: Run, drawn: dict[str, list[Picture]]) -> list[Section]:
         record = run.records.get(stage.name)
         if record is not None:
             sections.append(
-                Section(stage.title, record.state, [record.message], _numbers(record), drawn.get(stage.name, []))
+                Section(
+                    stage.title,
+                    record.state,
+                    [record.message],
+                    _numbers(record),
+                    drawn.get(stage.name, []),
+                    "All numbers",
+                )
             )
     return sections
 
@@ -96,11 +104,34 @@ def _sections(run: Run, drawn: dict[str, list[Picture]]) -> list[Section]:
 def _overview(run: Run) -> Section:
     what = run.context.what
     rows = [
-        (stage.title, run.records[stage.name].state, run.records[stage.name].seconds)
+        (stage.title, record.state, record.summary.get("headline") or "-", _known(record), f"{record.seconds:.2g}")
         for stage in STAGES
-        if stage.name in run.records
+        if (record := run.records.get(stage.name)) is not None
     ]
-    return Section("Overview", "", [repr(what)], (("stage", "outcome", "seconds"), rows))
+    headers = ["stage", "outcome", "found", "known answer", "seconds"]
+    if all(row[3] == "-" for row in rows):
+        return Section(
+            "Overview", "", [_what(what)], ([*headers[:3], headers[4]], [(*row[:3], row[4]) for row in rows])
+        )
+    return Section("Overview", "", [_what(what)], (headers, rows))
+
+
+def _what(what: Any) -> str:
+    """Say what the system is."""
+    if not isinstance(what, Problem):
+        return f"{_count(what.size, 'coordinate')}, a Lagrangian."
+    parts = [_count(what.size, "weight"), _count(len(what.labels), "module"), _count(what.samples, "sample")]
+    return f"{parts[0]} in {parts[1]}, {parts[2]}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _known(record: Record) -> str:
+    """Return the known answer of a stage, where the file has one."""
+    values = [value for name, value in record.summary.items() if name.startswith("known_")]
+    return f"{values[0]:.8g}" if values else "-"
 
 
 def _numbers(record: Record) -> tuple[tuple[str, str], list[tuple[str, Any]]] | None:
@@ -109,11 +140,12 @@ def _numbers(record: Record) -> tuple[tuple[str, str], list[tuple[str, Any]]] | 
         for name, value in record.summary.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     ]
-    return (("quantity", "value"), rows) if rows else None
+    return (("quantity", "value"), rows) if len(rows) > 1 else None
 
 
 def _making(run: Run, command: str) -> Section:
     options = {name: value for name, value in asdict(run.context.options).items() if value is not None}
+    del options["as_the_file_asks"]
     rows = [
         ("command", command),
         ("date", time.strftime("%Y-%m-%d %H:%M")),

@@ -56,5 +56,6 @@ def test_script(tmp_path: Path, suffix: str, dark: list[str]) -> None:
     out = tmp_path / f"adjoints{suffix}"
     args = [str(DIGITS), "--set", "samples=12", "--set", "hidden=4", "--out", str(out), *dark]
     result = CliRunner().invoke(adjoints.main, args)
-    assert (result.exit_code, result.output) == (0, f"{out}\n")
+    assert (result.exit_code, result.stdout) == (0, f"{out}\n")
+    assert "multipliers are the adjoints" in result.stderr
     assert out.stat().st_size > 3000

@@ -29,7 +29,7 @@ def build(rate=1.0):
         ao.Parameter(2), None, [[0.0, 0.0]], ao.SquaredError(), output_metric=None, mass=1.0 / rate, name="bowl"
     )
 """
-STAGES = ("check", "flow", "action", "contraction", "proof")
+STAGES = ("check", "train", "flow", "action", "contraction", "proof")
 
 
 @pytest.fixture
@@ -80,10 +80,10 @@ def test_everything_is_left_in_the_folder(file: Path) -> None:
     left = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     drawn = {
         f"figures/{name}{tone}.svg"
-        for name in ("adjoints", "trajectory", "balance", "landscape", "contraction", "proof")
+        for name in ("training", "trajectory", "balance", "landscape", "contraction", "proof")
         for tone in ("", "-dark")
     }
-    arrays = {"adjoints.npz", "flow.npz", "action.npz", "contraction.npz", "proof.npz"}
+    arrays = {"adjoints.npz", "trained.npz", "flow.npz", "action.npz", "contraction.npz", "proof.npz"}
     assert left == {".lock", MANIFEST, "report.html", "results.json"} | arrays | drawn
     results = json.loads((out / "results.json").read_text())
     assert results["ok"] is True
@@ -95,7 +95,8 @@ def test_everything_is_left_in_the_folder(file: Path) -> None:
     assert ao.Trajectory.load(out / "action.npz").action < 1e-20
     page = (out / "report.html").read_text()
     for words in (
-        "bowl: from the equations to trajectories",
+        "bowl: report",
+        "Every check that ran holds.",
         "The trajectory is certified.",
         "--steps 10",
         "casadi",
@@ -190,6 +191,7 @@ def test_path_to_a_given_end(file: Path) -> None:
     states = {name: entry["state"] for name, entry in record["stages"].items()}
     assert states == {
         "check": "ok",
+        "train": "ok",
         "flow": "skipped",
         "action": "skipped",
         "path": "ok",
@@ -285,4 +287,7 @@ def test_progress_names_the_stages_on_stderr(file: Path) -> None:
     assert json.loads(result.stdout)["ok"] is True
     for title in ("Adjoints are multipliers", "Gradient flow", "Figures and report"):
         assert title in result.stderr
-    assert "5/5" not in go(file).stderr
+    lines = go(file).stderr.splitlines()  # no terminal: a line a stage
+    assert [line.split()[0] for line in lines] == [f"{k}/7" for k in range(1, 8)]
+    assert go(file, "--no-progress").stderr == ""
+    assert go(file, "--json").stderr == ""
