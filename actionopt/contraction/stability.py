@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,6 +17,7 @@ from actionopt.contraction.lipschitz import gradient_norms
 from actionopt.contraction.rate import rates_along
 from actionopt.contraction.stability_result import Stability
 from actionopt.errors import InputError, SolverError
+from actionopt.executors import run_in_order
 from actionopt.metric.kinds import kind_of
 from actionopt.ops import NUMPY
 from actionopt.problem import Problem
@@ -38,7 +38,7 @@ def measure_stability(
     metric: str = "layerwise",
     method: str = "implicit_midpoint",
     seed: int = 0,
-    executor: Executor | None = None,
+    executor: Any = None,
     progress: bool = False,
 ) -> Stability:
     """Replace one training sample, train by the flow from the same start, and compare.
@@ -65,9 +65,9 @@ def measure_stability(
         Where all flows start; `problem.initial_weights(seed)` where None.
     seed : int
         Of the shuffle, the replacements and the start.
-    executor : concurrent.futures.Executor, optional
-        Runs the trainings: a `ProcessPoolExecutor`, `mpi4py.futures.MPIPoolExecutor`, or what dask.distributed's
-        `Client.get_executor()` returns. One after the other in this process where None; the results are the same.
+    executor : optional
+        Runs the trainings, as for `sweep`: of `concurrent.futures` or `mpi4py.futures`, or a `Client` of
+        dask.distributed. One after the other in this process where None; the results are the same.
     progress : bool
         Show a progress bar on stderr.
 
@@ -100,10 +100,7 @@ def measure_stability(
         for pair in (None, *map(tuple, pairs))
     ]
     with progress_bar(len(tasks), "trainings", progress) as tick:
-        trained = []
-        for one in _run(tasks, executor):
-            trained.append(one)
-            tick()
+        trained = _run(tasks, executor, tick)
     return _gather(pool, numbers, shuffles, trained, float(horizon), metric)
 
 
@@ -188,15 +185,12 @@ def _draws(samples: int, sizes: list[int], count: int, shuffles: int, seed: int)
     return draws
 
 
-def _run(tasks: list[_Training], executor: Executor | None) -> Iterable[_Trained]:
-    """Run the tasks in order, here or there."""
-    if executor is None:
-        yield from (task() for task in tasks)
-        return
+def _run(tasks: list[_Training], executor: Any, tick: Callable[[], Any]) -> list[_Trained]:
+    """Run the tasks, here or there."""
     try:
-        yield from executor.map(_call, tasks)
-    except (BrokenExecutor, pickle.PicklingError, AttributeError, TypeError, ImportError) as error:
-        if _travels(tasks[0].source) and not isinstance(error, BrokenExecutor):
+        return run_in_order(_call, tasks, executor, tick)
+    except (InputError, SolverError, pickle.PicklingError, AttributeError, TypeError, ImportError) as error:
+        if executor is None or not callable(getattr(executor, "submit", None)) or _travels(tasks[0].source):
             raise
         raise InputError(
             f"the problem did not travel to the executor ({error}). Pass a callable that builds it there, such as "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from actionopt.action.progress import progress_bar
 from actionopt.arrays import real_array
 from actionopt.contraction.rate import Contraction, contraction_at, contraction_rate
 from actionopt.errors import InputError
+from actionopt.executors import run_in_order
 from actionopt.problem import Problem, takes_problem
+
+SENT = 10  # points that a worker takes at once
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def worst_rate(
     refine: int = 100,
     seed: int = 0,
     metric: str = "layerwise",
+    executor: Any = None,
     progress: bool = False,
 ) -> WorstRate:
     """Search a box, or a set of points, for the weights where the flow contracts least.
@@ -78,6 +83,8 @@ def worst_rate(
     seed : int
         Of the draw.
     metric : "layerwise", "joint" or "euclidean"
+    executor : optional
+        Where the rates at the points are computed, as for `sweep`; the search that follows runs here.
     progress : bool
         Show a progress bar on stderr.
 
@@ -100,19 +107,26 @@ def worst_rate(
         raise InputError("worst_rate needs a box (lower, upper) or points (N, n), one of the two")
     bounds = None if box is None else _bounds(box, problem.size)
     drawn = _points(problem, points) if bounds is None else _draw(bounds, samples, seed)
-    rates = np.empty(len(drawn))
-    with progress_bar(len(drawn), "contraction rates", progress) as tick:
-        for k, w in enumerate(drawn):
-            try:
-                rates[k] = contraction_rate(problem, w, metric=metric)
-            except InputError as error:
-                raise InputError(f"point {k}: {error}") from error
-            tick()
+    parts = [(first, drawn[first : first + SENT]) for first in range(0, len(drawn), SENT)]
+    with progress_bar(len(parts), "contraction rates", progress) as tick:
+        rates = np.concatenate(run_in_order(partial(_rates, problem, metric), parts, executor, tick))
     worst = drawn[rates.argmin()]
     if bounds is not None and refine > 0:
         worst = _refined(problem, worst, bounds, refine, metric)
     found = contraction_at(problem, worst, metric=metric)
     return WorstRate(found.rate, found.direction, found.weights, metric, drawn, rates)
+
+
+def _rates(problem: Problem, metric: str, part: tuple[int, np.ndarray]) -> list[float]:
+    """Return the rates at some points; an error names the point, the first of which has the given number."""
+    first, points = part
+    rates = []
+    for number, w in enumerate(points, first):
+        try:
+            rates.append(contraction_rate(problem, w, metric=metric))
+        except InputError as error:
+            raise InputError(f"point {number}: {error}") from error
+    return rates
 
 
 def _bounds(box: tuple[Any, Any], n: int) -> np.ndarray:

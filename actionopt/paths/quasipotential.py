@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt.errors import InputError
+from actionopt.executors import run_in_order
 from actionopt.paths.geometric import action_density
 from actionopt.paths.guesses import Guess, grid_ways, instanton, line, strings
 from actionopt.paths.least_action import check_counts, check_drift, check_numbers, make_result
@@ -109,8 +110,9 @@ def quasipotential(
     points : array (m, n)
         Every point is searched on its own, from the line, the linear instanton and the cheapest way over one grid for
         all (in the plane) or strings, and again from the path of a neighbour where that would cost less.
-    executor : concurrent.futures.Executor, optional
-        Maps over the points; processes need a system that can be pickled.
+    executor : optional
+        Where the points are searched, as for `sweep`; processes need a system that can be pickled, as those of problem
+        files can.
 
     Returns
     -------
@@ -145,8 +147,8 @@ def quasipotential(
         )
     guesses = _guesses(system, Ends(start, start, limit), ends, starts, seed)
     work = partial(_one, what, system, limit, start, counts, tol)
-    run = map if executor is None else executor.map
-    found = list(run(work, list(zip(ends, guesses, strict=True))))
+    run = partial(run_in_order, executor=executor)
+    found = run(work, list(zip(ends, guesses, strict=True)))
     if system.size > 1:
         lost = [number for number, (value, *_) in enumerate(found) if np.isnan(value)]
         alone = [(number, all_guesses(system, Ends(start, ends[number], limit), starts, seed)) for number in lost]

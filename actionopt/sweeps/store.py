@@ -52,19 +52,20 @@ class Store:
     def row(self, case: Case) -> Row | None:
         """Return the row of a case that was finished, None where there is none.
 
-        What failed is tried again, and so is what builds another problem now, as with a changed data file.
+        What failed is tried again, and so is what builds another problem now, as with a changed data file, or is run by
+        other code.
         """
         stored = _read(self._path(case))
         if not isinstance(stored, dict) or not isinstance(stored.get("row"), dict) or "error" in stored["row"]:
             return None
-        if stored.get("built") != self.work.built(case):
+        if stored.get("code") != self.work.code or stored.get("built") != self.work.built(case):
             return None
         return {**case.options, **stored["row"]}
 
-    def keep(self, case: Case, row: Row) -> None:
-        """Write the row of a case; the options are known from the case and keep their types."""
+    def keep(self, case: Case, row: Row, built: str) -> None:
+        """Write the row of a case and the digest of what it built; the options are known and keep their types."""
         results = {name: value for name, value in row.items() if name not in case.options}
-        _write(self._path(case), {"row": results, "built": self.work.built(case)})
+        _write(self._path(case), {"row": results, "built": built, "code": self.work.code})
 
     def _path(self, case: Case) -> Path:
         return self.folder / ROWS / f"{case.key}.json"

@@ -9,8 +9,8 @@ from typing import Any
 
 from actionopt.action.progress import progress_bar
 from actionopt.errors import InputError, unknown_name
+from actionopt.executors import run_all
 from actionopt.loading import load_file
-from actionopt.sweeps.executors import run_all
 from actionopt.sweeps.grid import cases_of
 from actionopt.sweeps.store import Store, missing
 from actionopt.sweeps.table import SweepTable
@@ -44,8 +44,8 @@ def sweep(
         Where the runs go: an executor of `concurrent.futures` or `mpi4py.futures`, or a `Client` of dask.distributed;
         one after the other where None.
     out : path, optional
-        A folder that keeps each row as soon as it is finished. The same sweep goes on from there; what failed is
-        tried again. More options or seeds may be added.
+        A folder that keeps each row as soon as it is finished. The same sweep goes on from there, and more options or
+        seeds may be added. What failed is run again, and so are rows of other code of `run` or `build` or other data.
     progress : bool
         Show a bar on stderr, with the time that is left.
 
@@ -77,16 +77,16 @@ def sweep(
     if not callable(run):
         raise InputError(f"run must be a function run(problem, seed), got {run!r}")
     cases = cases_of(options, seeds)
-    work = Work(build if callable(build) else str(build), run)
+    work = Work(build if callable(build) else str(build), run, kept=out is not None)
     _check_options(work, options)
     store = None if out is None else Store(out, work)
     rows, todo = missing(store, cases)
     with progress_bar(len(cases), "sweep", progress) as tick:
         for _ in rows:
             tick()
-        for index, row in run_all(work, todo, executor):
+        for index, (row, built) in run_all(work, todo, executor):
             if store is not None:
-                store.keep(todo[index], row)
+                store.keep(todo[index], row, built)
             rows[todo[index].key] = row
             tick()
     return SweepTable(tuple(options), [rows[case.key] for case in cases])

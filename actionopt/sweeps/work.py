@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from actionopt.errors import InputError
 from actionopt.fingerprint import fingerprint
 from actionopt.loading import load_problem
 from actionopt.problem import Problem
+from actionopt.sweeps.code import code_digest
 from actionopt.sweeps.grid import Case
 
 Row = dict[str, Any]
@@ -30,33 +32,47 @@ class Work:
         A problem file, or `build(**options)`.
     run : callable
         `run(problem, seed)`, a mapping of numbers or words.
+    kept : bool
+        Whether rows are kept, and need the digest of what was built.
     """
 
     build: str | Callable[..., Any]
     run: Callable[[Any, int], Mapping[str, Any]]
+    kept: bool = False
 
-    def __call__(self, case: Case) -> Row:
-        """Return the row of a case; an error is a row with the key "error"."""
+    def __call__(self, case: Case) -> tuple[Row, str]:
+        """Return the row of a case, and a digest of what was built; an error is a row with the key "error"."""
         row: Row = {**case.options, "seed": case.seed}
+        built = ""
         try:
-            found = self.run(self.problem(case), case.seed)
-            return {**row, **_checked(found, row)}
+            problem = self.problem(case)
+            built = _digest(problem) if self.kept else ""
+            found = self.run(problem, case.seed)
+            return {**row, **_checked(found, row)}, built
         except Exception as error:  # whatever the user's function raises is one failed case of many
-            return {**row, "error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+            return {**row, "error": f"{type(error).__name__}: {' '.join(str(error).split())}"}, built
 
     def built(self, case: Case) -> str:
         """Return a digest of what a case builds now; empty for what is no Problem or Lagrangian, or cannot be built."""
         try:
-            what = self.problem(case)
-            return fingerprint(what) if isinstance(what, (Problem, Lagrangian)) else ""
+            return _digest(self.problem(case))
         except Exception:  # the run itself names it
             return ""
+
+    @cached_property
+    def code(self) -> str:
+        """A digest of the code of the functions."""
+        return code_digest((self.run, self.build if callable(self.build) else None))
 
     def problem(self, case: Case) -> Any:
         """Build the problem of a case."""
         if callable(self.build):
             return self.build(**case.options)
         return load_problem(Path(self.build), **case.options)
+
+
+def _digest(what: Any) -> str:
+    return fingerprint(what) if isinstance(what, (Problem, Lagrangian)) else ""
 
 
 def _checked(found: Any, row: Row) -> Row:

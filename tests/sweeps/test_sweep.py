@@ -11,9 +11,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import types
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,8 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.sweeps.executors import run_all
+from actionopt.executors import run_all
+from actionopt.sweeps.code import code_digest
 from actionopt.sweeps.grid import cases_of
 from actionopt.sweeps.work import Work
 from tests.sweeps.cases import build, descend, dying_once, slowly, sometimes
@@ -316,3 +320,75 @@ def test_wrong_commands(words: list[str], message: str) -> None:
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def written(folder: Path, name: str, helper: str, factor: str = "1.0") -> Any:
+    """Import a module with a `run` and what it calls."""
+    text = f"FACTOR = {factor}\n\ndef helper(x):\n    return {helper}\n\n"
+    text += "def run(problem, seed):\n    return {'x': helper(FACTOR)}\n"
+    (folder / f"{name}.py").write_text(text)
+    module = types.ModuleType(name)
+    exec(compile(text, f"{name}.py", "exec"), vars(module))
+    return module.run
+
+
+@pytest.mark.parametrize(
+    ("second", "value"),
+    [(("x + 2.0", "1.0"), 3.0), (("x + 1.0", "5.0"), 6.0), (("x + 1.0  # said again", "1.0"), 2.0)],
+)
+def test_rows_of_other_code_are_run_again(tmp_path: Path, second: tuple[str, str], value: float) -> None:
+    out = tmp_path / "out"
+    assert ao.sweep(build, {}, run=written(tmp_path, "mine", "x + 1.0"), out=out).rows[0]["x"] == 2.0
+    again = ao.sweep(build, {}, run=written(tmp_path, "mine", *second), out=out)
+    assert again.rows[0]["x"] == value
+
+
+def test_digests_of_code() -> None:
+    def made(number: float) -> Any:
+        return lambda problem, seed: {"x": number}
+
+    same = code_digest(made(1.0))
+    assert code_digest(made(1.0)) == same
+    assert code_digest(made(2.0)) != same
+    assert code_digest(partial(descend, 1)) != code_digest(partial(descend, 2))
+    assert code_digest(descend) == code_digest(descend) != code_digest(sometimes)
+    here = subprocess.run(
+        [sys.executable, "-c", "from tests.sweeps.cases import *; from actionopt.sweeps.code import *; "
+         "print(code_digest(descend))"],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    assert here.stdout.strip() == code_digest(descend)
+
+
+@pytest.mark.slow
+def test_threads_of_dask_and_what_it_cannot_send() -> None:
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        table = ao.sweep(build, OPTIONS, seeds=3, run=descend, executor=client)
+        assert table.to_json() == ao.sweep(build, OPTIONS, seeds=3, run=descend).to_json()
+        lock = threading.Lock()
+        with pytest.raises(ao.InputError, match="cannot send this to another process"):
+            ao.sweep(build, {}, run=lambda problem, seed: {"x": lock.locked()}, executor=client)
+
+
+def test_other_work_takes_the_same_executors() -> None:
+    problem = ao.load_problem(XOR, width=2)
+    w = problem.initial_weights(1)
+    with ThreadPoolExecutor(2) as pool:
+        box = {"box": (w - 0.1, w + 0.1), "samples": 25, "refine": 0}
+        np.testing.assert_array_equal(
+            ao.worst_rate(problem, executor=pool, **box).rates, ao.worst_rate(problem, **box).rates
+        )
+        bad = np.tile(w, (20, 1))
+        bad[13] *= 1e200
+        with pytest.raises(ao.InputError, match=r"point 13: "):
+            ao.worst_rate(problem, points=bad, executor=pool)
+    with pytest.raises(ao.InputError, match="executor must have a method submit"):
+        ao.worst_rate(problem, executor=3, **box)
+    with pytest.raises(ao.InputError, match="executor must have a method submit"):
+        ao.measure_stability(problem, horizon=0.1, replacements=1, executor=3)
+    with pytest.raises(ao.InputError, match="executor must have a method submit"):
+        ao.quasipotential(ao.Drift(1, lambda ops, x: -x), [0.0], [[1.0]], executor=3)

@@ -46,13 +46,35 @@ def run_all(function: Callable[[T], R], items: Sequence[T], executor: Any = None
             future.cancel()
 
 
+def run_in_order(
+    function: Callable[[T], R], items: Sequence[T], executor: Any = None, tick: Callable[[], Any] = lambda: None
+) -> list[R]:
+    """Return `function(item)` of all items in their order; `tick` is called as each is finished.
+
+    Raises
+    ------
+    InputError, SolverError
+        As `run_all`.
+    """
+    found: dict[int, R] = {}
+    for index, value in run_all(function, items, executor):
+        found[index] = value
+        tick()
+    return [found[index] for index in range(len(items))]
+
+
 def _check_sent(function: Any, items: Sequence[Any]) -> None:
     try:
         pickle.dumps((function, items[0] if items else None))
     except Exception as error:  # pickle raises PicklingError, AttributeError and TypeError
-        raise InputError(
-            f"the executor cannot send this to another process: {error}; functions must stand at the top of a module"
-        ) from None
+        raise _not_sent(error) from None
+
+
+def _not_sent(error: Exception) -> InputError:
+    return InputError(
+        f"the executor cannot send this to another process: {' '.join(str(error).split())}; functions must stand at "
+        "the top of a module"
+    )
 
 
 def _submitted(executor: Any, function: Any, item: Any, options: dict[str, Any]) -> Any:
@@ -60,6 +82,8 @@ def _submitted(executor: Any, function: Any, item: Any, options: dict[str, Any])
         return executor.submit(function, item, **options)
     except concurrent.futures.BrokenExecutor as error:
         raise _died(error) from error
+    except (TypeError, pickle.PicklingError) as error:  # as dask has it
+        raise _not_sent(error) from None
 
 
 def _as_completed(futures: Any, is_dask: bool) -> Iterator[Any]:
@@ -79,6 +103,8 @@ def _result(future: Any) -> Any:
         raise _died(error) from error
     except concurrent.futures.CancelledError as error:
         raise SolverError("a piece of work was cancelled") from error
+    except pickle.PicklingError as error:
+        raise _not_sent(error) from None
     except Exception as error:
         if type(error).__name__ == "KilledWorker":
             raise _died(error) from error
