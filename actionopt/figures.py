@@ -263,6 +263,8 @@ def _finish(fig: Figure, ink: str) -> None:
     from matplotlib.text import Text
 
     for text in fig.findobj(Text):
+        if _undrawable(text.get_text()):
+            text.set_text(text.get_text().encode("ascii", "backslashreplace").decode().replace("\0", "\\x00"))
         text.set_usetex(False)  # the user's setting, where text was added after the style
         if "$" in text.get_text() and not _is_formula(text.get_text()):
             text.set_parse_math(False)  # a name that has a dollar in it
@@ -273,6 +275,11 @@ def _finish(fig: Figure, ink: str) -> None:
         legend = ax.get_legend()
         if legend is not None:
             legend.get_frame().set(facecolor=ax.get_facecolor(), edgecolor="none", alpha=0.8)
+
+
+def _undrawable(text: str) -> bool:
+    """Whether a name holds what no font has: halves of pairs, as in paths of another encoding, or zero bytes."""
+    return "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _is_formula(text: str) -> bool:

@@ -24,7 +24,11 @@ def fingerprint(what: Problem | Lagrangian) -> str:
     """
     digest = hashlib.sha256()
     for part in (*_described(what), *_evaluated(what)):
-        array = np.asarray(part, dtype=float) if not isinstance(part, str) else np.frombuffer(part.encode(), np.uint8)
+        array = (
+            np.asarray(part, dtype=float)
+            if not isinstance(part, str)
+            else np.frombuffer(part.encode(errors="surrogatepass"), np.uint8)
+        )
         digest.update(f"{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

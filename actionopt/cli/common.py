@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from actionopt import figures
-from actionopt.cli.reporting import Reporting
+from actionopt.cli.reporting import Reporting, printable
 from actionopt.errors import InputError
 from actionopt.loading import load_problem, locate
 from actionopt.plain import plain
@@ -151,7 +151,7 @@ def emit(as_json: bool, record: dict[str, Any], table: str) -> None:
     if stdout is None:  # started without one, as services are: there is nobody to print for
         return
     try:
-        click.echo(json.dumps(plain(record)) if as_json else table, file=stdout)
+        click.echo(json.dumps(plain(record)) if as_json else printable(table), file=stdout)
         stdout.flush()  # an error shows here, while it can still be told, and not when the interpreter ends
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
@@ -169,7 +169,7 @@ def _clear_stdout() -> Iterator[None]:
         if _descriptor(stdout) == 1:
             saved = os.dup(1)
             os.dup2(2, 1)
-            stdout = stack.enter_context(os.fdopen(os.dup(saved), "w"))
+            stdout = stack.enter_context(os.fdopen(os.dup(saved), "w", errors="backslashreplace"))
             stack.callback(_restore, saved)
         click.get_current_context().meta[_STDOUT] = stdout
         with contextlib.redirect_stdout(sys.stderr):

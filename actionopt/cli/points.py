@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +68,35 @@ def check_out(out: Path | None, ending: str = ".npz") -> None:
         return
     if out.suffix != ending:
         raise InputError(f"--out takes a name that ends in {ending}, got {out}")
-    folder = next(folder for folder in out.absolute().parents if folder.exists())
+    try:
+        folder = next(folder for folder in out.absolute().parents if folder.exists())
+    except OSError as error:  # a name that is too long, a working directory that is gone
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise InputError(f"cannot write {out}: {folder} is no folder that can be written to")
+
+
+def save_result(
+    save: Callable[[Path], Any], path: Path, out: Path | None, ending: str, interrupted: bool
+) -> Path | None:
+    """Save a result to --out, and what Ctrl-C left of one in any case; return where it is."""
+    where = out
+    if out is None and interrupted:
+        where = _beside(f"{path.stem}-interrupted{ending}")
+    if where is not None:
+        with uninterrupted():
+            save(where)
+    return where
+
+
+def _beside(name: str) -> Path:
+    """Return a path in the working directory, or where that is gone or read-only among temporary files."""
+    try:
+        if os.access(os.getcwd(), os.W_OK):
+            return Path(name)
+    except OSError:
+        pass
+    return Path(tempfile.gettempdir()) / name
 
 
 def deliver(trajectory: Trajectory, path: Path, out: Path | None, as_json: bool, table: str, advice: str) -> int:
@@ -83,10 +111,11 @@ def deliver(trajectory: Trajectory, path: Path, out: Path | None, as_json: bool,
         The exit status.
     """
     interrupted = was_interrupted(trajectory)
-    where = out or (Path(f"{path.stem}-interrupted.npz") if interrupted else None)
-    if where is not None:
-        with uninterrupted():
-            trajectory.save(where)
+    try:
+        where = save_result(trajectory.save, path, out, ".npz", interrupted)
+    except InputError:  # the print is all that is left of it
+        emit(as_json, trajectory_record(trajectory), table)
+        raise
     if interrupted:
         note = f"actionopt: interrupted; the last trajectory is in {where}: {advice.format(where)}"
         click.echo(note, err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ class Reporting(click.Command):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run and exit with the status, or return it where `standalone_mode` is off."""
+        _print_any_text()
         try:
             with _terminated_as_interrupted():
                 status = self._status(args, *rest, **extra)
@@ -93,5 +95,19 @@ def _discard_output() -> None:
 
 
 def _complain(message: str, status: int) -> int:
-    click.echo("actionopt: " + " ".join(message.split()), err=True)
+    click.echo("actionopt: " + printable(" ".join(message.split())), err=True)
     return status
+
+
+def printable(text: str) -> str:
+    """Write control characters out, which a name may hold and a terminal obeys; lines and tabs stay."""
+    return text.translate(_CONTROLS)
+
+
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def _print_any_text() -> None:
+    """Have standard output write out what its encoding lacks, as standard error does, in place of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import click
 import numpy as np
 
 from actionopt.cli.common import emit, load_modular, problem_command
-from actionopt.cli.points import check_out
+from actionopt.cli.points import check_out, save_result
 from actionopt.constrained.train import train
+from actionopt.errors import InputError
 from actionopt.files import replacing
-from actionopt.interrupts import uninterrupted, was_interrupted
+from actionopt.interrupts import was_interrupted
 
 ARRAYS = ("multipliers", "states", "constraint_multipliers")
 
@@ -63,14 +65,20 @@ def command(
         throw=False,
     )
     interrupted = was_interrupted(solution)
-    where = out or (Path(f"{path.stem}-interrupted.npy") if interrupted else None)
-    if where is not None:
-        with uninterrupted(), replacing(where) as temporary:
-            np.save(temporary, solution.weights)
-    if interrupted:
-        click.echo(f"actionopt: interrupted; the last weights are in {where}", err=True)
     record = {name: value for name, value in vars(solution).items() if arrays or name not in ARRAYS}
     headline = f"{problem.name}: {problem.size} weights, {problem.samples} samples, energy {problem.energy(start):.4g}"
     table = f"{headline} at the start\n\n{solution.table()}\n\n{solution.message}"
+    try:
+        where = save_result(functools.partial(_save_weights, solution.weights), path, out, ".npy", interrupted)
+    except InputError:  # the print is all that is left of them
+        emit(as_json, {"name": problem.name, **record}, table)
+        raise
+    if interrupted:
+        click.echo(f"actionopt: interrupted; the last weights are in {where}", err=True)
     emit(as_json, {"name": problem.name, **record}, table)
     return 130 if interrupted else 0 if solution.success else 1
+
+
+def _save_weights(weights: np.ndarray, where: Path) -> None:
+    with replacing(where) as temporary:
+        np.save(temporary, weights)

@@ -128,9 +128,9 @@ def key_of(*parts: Any) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file whole or not at all; what no encoding has, such as halves of pairs, is written out."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _read_manifest(path: Path) -> dict[str, Record]:
