@@ -8,6 +8,7 @@ from actionopt.action.draw_landscape import plot_landscape
 from actionopt.action.draw_phase import plot_phase
 from actionopt.action.ensemble.ensemble import Ensemble
 from actionopt.action.flow import flow
+from actionopt.action.inertial import Inertial
 from actionopt.action.lagrangian import Drift, Lagrangian
 from actionopt.action.minimize import minimize_action
 from actionopt.action.trajectory import Trajectory
@@ -106,6 +107,7 @@ __all__ = [
     "FitProof",
     "GeometricPath",
     "Implicit",
+    "Inertial",
     "Input",
     "InputError",
     "Lagrangian",

@@ -8,6 +8,7 @@ import numpy as np
 
 from actionopt.action.density.local_model import LocalModel
 from actionopt.action.explicit import INTERRUPTED
+from actionopt.action.inertial import Inertial
 from actionopt.action.march import march
 from actionopt.action.task import ActionTask
 from actionopt.action.trajectory import Trajectory
@@ -77,6 +78,10 @@ def _named(task: ActionTask, guess: str | None) -> np.ndarray:
     begins = not np.isnan(task.start).any()
     if guess == "flow" and not begins:
         raise InputError('guess "flow" needs a fixed start, from which it goes; give "line" or points')
+    if guess is None and begins and isinstance(task.what, Inertial) and np.isnan(task.end).all():
+        followed = task.what.flow(task.start, task.scheme.points)
+        if followed is not None:
+            return followed
     natural = begins and isinstance(task.what, Problem) and np.isnan(task.end).all()
     if guess == "flow" or (guess is None and natural):
         assert isinstance(task.what, Problem)

@@ -159,8 +159,9 @@ def _indefinite(what: str, matrix: np.ndarray, where: str) -> str:
         return f"{message}; its least eigenvalue is {values[0]:.3g}"
     return (
         f"{message}; it is singular: nothing drives the direction {_point(vectors[:, 0])}, so that a path which leaves "
-        "the drift there has infinite action. Write the action of the driven components alone, as an ao.Lagrangian: "
-        "of a position without noise (kinetic Langevin) it is the second-order one, with x' = v as a constraint"
+        "the drift there has infinite action. Write the action of the driven components alone: of a position without "
+        "noise (kinetic Langevin, m x'' + c x' = b) it is the second-order one, ao.Inertial; of others an "
+        "ao.Lagrangian, whose equality= holds the components without noise to their drift"
     )
 
 

@@ -164,12 +164,12 @@ class LagrangianExpansion(Expansion):
 
 def _constant_flow(problem: Problem, w: ca.SX, v: ca.SX) -> ca.SX:
     """`1/2 |v + D^{-1} g|^2_D` of a problem whose metric is its mass D."""
-    gradient = ca.gradient(_energy(problem, w), w)
+    gradient = ca.gradient(scalar_energy(problem, w), w)
     residual = v + gradient / problem.mass
     return 0.5 * ca.sum1(residual * residual * problem.mass)
 
 
-def _energy(problem: Problem, w: ca.SX) -> ca.SX:
+def scalar_energy(problem: Problem, w: ca.SX) -> ca.SX:
     """The energy as one scalar graph; for few samples."""
     network, pieces = problem.network, [w[piece] for piece in problem.slices]
     functions = {id(module): module_function(module) for module in problem.modules}
