@@ -12,6 +12,7 @@ from actionopt.action.certificate.certificate import certify_flow
 from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.examine import Looks, found_and_examined
+from actionopt.action.free_horizon import is_free, over_horizons
 from actionopt.action.guess import GuessInterrupted, first_guess
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.newton.solve import make_density
@@ -33,7 +34,7 @@ def minimize_action(
     start: Any,
     end: Any = None,
     *,
-    horizon: float | None = None,
+    horizon: float | tuple[float, float] | None = None,
     steps: int = 100,
     times: Any = None,
     scheme: str = "midpoint",
@@ -66,7 +67,8 @@ def minimize_action(
         Where it ends; free where None, and NaN components are free. A free end of a gradient flow gives the flow
         itself, with zero action.
     horizon, steps : float, int
-        Length of time and number of equal steps; or give the nodes as `times (N+1,)`.
+        Length of time and number of equal steps; or give the nodes as `times (N+1,)`. Of a Lagrangian the horizon may
+        be free: bounds (shortest, longest), for CasADi's solvers; `stats["horizon_held"]` says whether it ends at one.
     scheme : "midpoint", "gauss2", "radau3" or "radau5"
         Order 2, 4, 3 or 5; the last two are L-stable, for systems with modes much faster than a step.
     solver : "auto", "newton", "ipopt", "fatrop" or another CasADi NLP solver
@@ -129,6 +131,28 @@ def minimize_action(
     >>> bool(0.5 < path.action < 0.51)                   # 1/2 as the time grows
     True
     """
+    if times is None and is_free(horizon):
+        options_of_one: dict[str, Any] = {
+            "scheme": scheme,
+            "solver": solver,
+            "formulation": formulation,
+            "metric": metric,
+            "bounds": bounds,
+            "constraint": constraint,
+            "start_constraint": start_constraint,
+            "end_constraint": end_constraint,
+            "second_order": second_order,
+            "escape": escape,
+            "tol": tol,
+            "max_iterations": max_iterations,
+            "options": options,
+            "progress": progress,
+            "certify": certify,
+        }
+        found = over_horizons(
+            minimize_action, what, start, end, horizon=horizon, steps=steps, guess=guess, options=options_of_one
+        )
+        return _given(found, throw, found.success)
     began = time.perf_counter()
     limits = Limits(tol, max_iterations)
     grid = make_grid(horizon, steps, times)
@@ -179,7 +203,12 @@ def minimize_action(
     if certify and isinstance(task.what, Problem) and np.isnan(task.end).all() and not task.constrained:
         flow_density, least = GradientFlowDensity(task.what, task.metric), trajectory
         trajectory = judged_minimiser(least, lambda: certify_flow(flow_density, least.times, least.weights))
-    if throw and not solution.success and solution.status not in CAUTIONS:
+    return _given(trajectory, throw, solution.success)
+
+
+def _given(trajectory: Trajectory, throw: bool, success: bool) -> Trajectory:
+    """Return a trajectory, or raise where it is no minimum and `throw`."""
+    if throw and not success and trajectory.status not in CAUTIONS:
         raise SolverError(trajectory.message, trajectory)
     return trajectory
 

@@ -136,7 +136,10 @@ def make_grid(horizon: Any, steps: Any, times: Any = None) -> np.ndarray:
             raise InputError("times must be at least two finite numbers that increase")
         return grid
     if horizon is None:
-        raise InputError("horizon or times must be given: a path whose horizon is free is what least_action_path finds")
+        raise InputError(
+            "horizon or times must be given: a path whose horizon is free is what least_action_path finds; of a "
+            "Lagrangian a horizon is free between bounds, horizon=(shortest, longest)"
+        )
     if isinstance(horizon, bool) or not isinstance(horizon, Real) or not 0.0 < float(horizon) < np.inf:
         raise InputError(f"horizon must be a positive, finite number, got {horizon!r}")
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
