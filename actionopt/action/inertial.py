@@ -7,7 +7,6 @@ from typing import Any
 
 import casadi as ca
 import numpy as np
-from scipy.integrate import solve_ivp
 
 from actionopt.action.density.formula import scalar_energy
 from actionopt.action.lagrangian import Drift, Lagrangian
@@ -102,6 +101,8 @@ class Inertial(Lagrangian):
 
     def flow(self, start: np.ndarray, times: np.ndarray) -> np.ndarray | None:
         """Return the flow from `start (2n,)` at times `(k,)`: `(k, 2n)`; None where it blows up."""
+        from scipy.integrate import solve_ivp
+
         n = self.what.size
 
         def slope(t: float, x: np.ndarray) -> np.ndarray:
