@@ -1,130 +1,138 @@
 """Weights that a module uses many times, such as those of a recurrent cell: its uses are differentiated all at once.
 
-Only the adjoints have to be computed one use after the other, `lam <- A_k^T lam`. The Jacobians A_k of all uses are one
-evaluation of the equation on duals, with the uses as a leading axis, and what they give to the weights is one more.
-Modules with a closed form of their own are fast enough one by one.
+Only the adjoints have to be computed one use after the other, `lam <- A_k^T lam`. The equation of all uses is recorded
+once, with the uses as a leading axis: what its record pulls back is laid out and replayed use by use, and what the uses
+give to the weights is one more pass through the record. Modules with a closed form of their own are fast enough one by
+one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from actionopt.modules import Module
-from actionopt.modules.derived import pull_back
-from actionopt.network import Group, Network, Place
+from actionopt.network import Network, Place
 from actionopt.ops import NUMPY
+from actionopt.ops.linear import recording
+from actionopt.ops.tape import Linear, Replay, between
 
 FEWEST = 4  # uses from which it pays
-NUMBERS = 50_000  # of Jacobians computed at once: beyond that arrays leave the cache, and it is slower by far
-AT_ONCE = 3  # uses that must fit into that
+NUMBERS = 1_000_000  # in the states of all uses: beyond that arrays leave the cache, and records of them are large
+RECORD, DUALS = recording(NUMPY)
 
 
 def backward(
     network: Network, pieces: Sequence[np.ndarray], states: Sequence[np.ndarray], sources: dict[int, np.ndarray]
 ) -> tuple[list[Any], list[Any]]:
     """Walk back as `Network.backward` in NumPy, the uses of repeated modules together; at one point of weights."""
-    repeated = [
-        uses
-        for group in network.groups
-        if group.size and len(group.uses) >= FEWEST and (uses := _Uses.of(network, group, pieces, states))
-    ]
-    if not repeated:
+    plans = plans_of(network)
+    if not plans or pieces[plans[0].group].ndim > 1:
         return network.backward(NUMPY, pieces, states, sources)
-    owner = {index: uses for uses in repeated for index in uses.place}
+    repeated = [_Uses(plan, pieces[plan.group], plan.inputs(states)) for plan in plans]
+    owner = {index: uses for uses in repeated for index in uses.plan.place}
 
     def visit(place: Place, piece: np.ndarray, z: np.ndarray, state: np.ndarray, adjoint: np.ndarray) -> Any:
         if place.index in owner:
             return 0.0, owner[place.index].pull(place.index, adjoint)
         return place.module.vjp(NUMPY, piece, z, state, adjoint)  # type: ignore[union-attr]
 
-    taken = {index: uses.inputs[k] for uses in repeated for index, k in uses.place.items()}
+    taken = {index: uses.inputs[k] for uses in repeated for index, k in uses.plan.place.items()}
     arrived, pulled = network.backward(NUMPY, pieces, states, sources, visit, taken=taken)
     for uses in repeated:
-        pulled[uses.group] = pulled[uses.group] + uses.of_weights()
+        pulled[uses.plan.group] = pulled[uses.plan.group] + uses.of_weights()
     return arrived, pulled
 
 
-class _Uses:
-    """All uses of one module's weights at one point.
+@dataclass(frozen=True)
+class Plan:
+    """A module that is used many times.
 
-    Parameters
+    Attributes
     ----------
     module : Module
     group : int
-    piece : array (n_a,)
-        Its weights.
-    nodes : tuple of int
-    inputs : list of arrays (B, in)
-        What each node takes.
-    moving : array (in,) of bool
-        Which features do not come from data, whose adjoints nobody asks for.
+    place : dict of int to int
+        Which use each of its nodes is.
+    of : tuple of tuples of int
+        For every source that a use takes, the nodes that give it, use by use.
+    moves : bool
+        Whether anybody asks for the adjoints of what it takes: not where all of that is data.
     """
 
-    def __init__(
-        self,
-        module: Module,
-        group: int,
-        piece: np.ndarray,
-        nodes: tuple[int, ...],
-        inputs: list[np.ndarray],
-        moving: np.ndarray,
-    ) -> None:
-        self.module, self.group, self.piece, self.moving = module, group, piece, moving
-        self.place = {index: k for k, index in enumerate(nodes)}
-        self.inputs = np.stack(inputs)
-        self.adjoints: list[np.ndarray | None] = [None] * len(nodes)
-        self.jacobians = self._all_jacobians()  # (P, B, out, moving features)
+    module: Module
+    group: int
+    place: dict[int, int]
+    of: tuple[tuple[int, ...], ...]
+    moves: bool
 
-    @classmethod
-    def of(
-        cls, network: Network, group: Group, pieces: Sequence[np.ndarray], states: Sequence[np.ndarray]
-    ) -> _Uses | None:
-        """Return the uses of a group, None where one by one is faster or they differ."""
+    def inputs(self, states: Sequence[np.ndarray]) -> np.ndarray:
+        """Return what the uses take, `(P, B, in)`."""
+        parts = [np.stack([states[index] for index in nodes]) for nodes in self.of]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
+def plans_of(network: Network) -> list[Plan]:
+    """Return the repeated modules of a network; found once, as they do not depend on its data."""
+    held: list[Plan] | None = vars(network).get("_repeated")
+    if held is None:
+        held = vars(network)["_repeated"] = list(_find(network))
+    return held
+
+
+def _find(network: Network) -> Any:
+    for group in network.groups:
         places = [network.nodes[index] for index in group.uses]
         module, index = places[0].module, places[0].group
-        if module is None or index is None or type(module).vjp is not Module.vjp:
-            return None
-        if any(place.module is not module for place in places) or pieces[index].ndim > 1:
-            return None
-        moving = np.zeros(module.in_size, dtype=bool)
-        for place in places:
-            moving |= np.repeat(np.array(place.of) >= len(network.data), [network.nodes[k].size for k in place.of])
-        if network.samples * module.out_size * int(moving.sum()) * AT_ONCE > NUMBERS:
-            return None
-        inputs = [network.joined(NUMPY, place, states) for place in places]
-        return cls(module, index, pieces[index], group.uses, inputs, moving)
+        if not group.size or len(places) < FEWEST or module is None or index is None:
+            continue
+        sizes = {tuple(network.nodes[source].size for source in place.of) for place in places}
+        alike = len(sizes) == 1 and all(place.module is module for place in places)
+        numbers = network.samples * (module.in_size + module.out_size) * len(places)
+        if type(module).vjp is not Module.vjp or not alike or not places[0].of or numbers > NUMBERS:
+            continue
+        moves = any(source >= len(network.data) for place in places for source in place.of)
+        of = tuple(zip(*(place.of for place in places), strict=True))
+        yield Plan(module, index, {node: k for k, node in enumerate(group.uses)}, of, moves)
 
-    def _all_jacobians(self) -> np.ndarray:
-        count, samples, width = self.inputs.shape
-        directions = np.eye(width)[self.moving][:, None, None, :]
-        step = max(AT_ONCE, NUMBERS // max(1, samples * self.module.out_size * len(directions)))
-        found = []
-        for start in range(0, count, step):
-            z = self.inputs[start : start + step]
-            tangents = np.broadcast_to(directions, (len(directions), *z.shape))
-            moved = self.module.jvp(NUMPY, self.piece, z, None, tangents)[1]
-            found.append(np.moveaxis(np.broadcast_to(moved, (len(directions), *moved.shape[-3:])), 0, -1))
-        return np.concatenate(found)
 
-    def pull(self, index: int, adjoint: np.ndarray) -> np.ndarray:
-        """Return `A_k^T lam` of one use, zero for features of data, and keep lam for the weights."""
-        use = self.place[index]
+class _Uses:
+    """All uses of a module at one point of its weights.
+
+    Parameters
+    ----------
+    plan : Plan
+    piece : array (n_a,)
+        Its weights.
+    inputs : array (P, B, in)
+    """
+
+    def __init__(self, plan: Plan, piece: np.ndarray, inputs: np.ndarray) -> None:
+        self.plan, self.inputs, self.size = plan, inputs, len(piece)
+        self.adjoints = np.zeros((*inputs.shape[:2], plan.module.out_size))
+        weights, states = RECORD.variable(piece.shape), RECORD.variable(inputs.shape[-2:])
+        out = plan.module.forward(DUALS, DUALS.dual(piece, weights), DUALS.dual(inputs, states))
+        tangent = DUALS.parts(out)[1]
+        self.to_states = _replay(tangent, states, len(inputs)) if plan.moves else None
+        self.to_weights = _replay(tangent, weights, len(inputs))
+
+    def pull(self, index: int, adjoint: np.ndarray) -> np.ndarray | None:
+        """Return `A_k^T lam` of one use, and keep lam for the weights."""
+        use = self.plan.place[index]
         self.adjoints[use] = adjoint
-        pulled = np.zeros(self.inputs.shape[1:])
-        pulled[:, self.moving] = (adjoint[:, None, :] @ self.jacobians[use])[:, 0]
-        return pulled
+        return None if self.to_states is None else self.to_states(adjoint, use)
 
     def of_weights(self) -> np.ndarray:
-        """Return `sum_k sum_b B_k^T lam_k`, of all uses that an adjoint has reached."""
-        none = np.zeros((self.inputs.shape[1], self.module.out_size))
-        adjoints = np.stack([none if adjoint is None else adjoint for adjoint in self.adjoints])
-
-        def forward(ops: Any, w: Any) -> Any:
-            return self.module.forward(ops, w, self.inputs)
-
-        (pulled,) = pull_back(forward, NUMPY, (self.piece,), (1,), adjoints)
-        total: np.ndarray = pulled.reshape(-1, pulled.shape[-1]).sum(axis=0)
+        """Return `sum_k sum_b B_k^T lam_k`."""
+        if self.to_weights is None:
+            return np.zeros(self.size)
+        total: np.ndarray = self.to_weights(self.adjoints).reshape(-1, self.size).sum(axis=0)
         return total
+
+
+def _replay(tangent: Any, variable: Linear, uses: int) -> Replay | None:
+    order = [] if tangent is None else between(tangent, variable)
+    return Replay(order, uses) if order else None

@@ -12,7 +12,8 @@ import numpy as np
 
 from actionopt.ops import DualOps, Ops
 from actionopt.ops.base import Array
-from actionopt.ops.linear import bottom, lengths_of, recording
+from actionopt.ops.linear import recording
+from actionopt.ops.tape import bottom, lengths_of, transposed
 
 
 def pull_back(
@@ -48,7 +49,7 @@ def pull_back(
     pairs = zip(inputs, variables, strict=True)
     value, tangent = duals.parts(forward(duals, *[duals.dual(x, variable) for x, variable in pairs]))
     adjoint = np.ones(np.shape(bottom(value))) if adjoint is None else adjoint
-    pulled = [None] * len(inputs) if tangent is None else linear.transposed(tangent, adjoint, variables)
+    pulled = [None] * len(inputs) if tangent is None else transposed(tangent, adjoint, variables)
     return [
         _constant(ops, _zero(x, rank, adjoint)) if found is None else found
         for x, rank, found in zip(inputs, ranks, pulled, strict=True)

@@ -11,9 +11,10 @@ from actionopt.ops.casadi import CASADI, CasadiOps
 from actionopt.ops.dual import Dual, DualOps, duals_over
 from actionopt.ops.interval import INTERVAL, IntervalOps, KinkError
 from actionopt.ops.jets import JetOps, jets_over
-from actionopt.ops.linear import Linear, LinearOps
+from actionopt.ops.linear import LinearOps
 from actionopt.ops.linear_program import LinearProgram
 from actionopt.ops.rounded import Interval
+from actionopt.ops.tape import Linear
 
 __all__ = [
     "CASADI",

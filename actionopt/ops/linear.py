@@ -2,72 +2,22 @@
 
 A formula on `DualOps(LinearOps(inner))`, with variables of the `LinearOps` as tangents, computes its value in `inner`
 as usual and records what its tangent does to the variables: a graph of linear operations whose coefficients are arrays
-of `inner`. `transpose` pulls an adjoint back through the graph (reverse mode, to any order where `inner` is a
+of `inner`. `tape.transposed` pulls an adjoint back through the graph (reverse mode, to any order where `inner` is a
 namespace of duals); `LinearProgram` runs it forward on NumPy arrays.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Sequence
 from functools import cache
-from itertools import count
 from operator import add, sub
 from typing import Any
 
 import numpy as np
 
-from actionopt.ops.base import ELEMENTWISE, Array, Incomparable, Ops, columns_of, one_a_sample
-from actionopt.ops.dual import Dual, DualOps, duals_over
-
-_clock = count()  # nodes are numbered as they are recorded: sources come before what is made of them
-
-Lengths = tuple[int, ...]
-
-
-class Linear(Incomparable):
-    """A linear function of variables: a node of the graph.
-
-    `lengths` are those of its own axes, `(n,)` or `(rows, columns)`; axes in front of them are leading.
-    """
-
-    __slots__ = ("factor", "forward", "lengths", "number", "ops", "pull", "sources")
-    __array_ufunc__ = None  # NumPy leaves the operators to this class
-
-    def __init__(
-        self,
-        ops: LinearOps,
-        lengths: Lengths,
-        sources: tuple[Linear, ...] = (),
-        forward: Callable[..., Any] | None = None,
-        pull: Callable[[Any], Any] | None = None,
-        factor: Array | None = None,
-    ) -> None:
-        self.ops = ops
-        self.lengths = lengths
-        self.sources = sources
-        self.forward = forward
-        self.pull = pull
-        self.factor = factor
-        self.number = next(_clock)
-
-    @property
-    def level(self) -> int:
-        return self.ops.level
-
-    def __add__(self, other: Linear) -> Linear:
-        return self.ops.add(self, other)
-
-    def __neg__(self) -> Linear:
-        return self * -1.0
-
-    def __sub__(self, other: Linear) -> Linear:
-        return self.ops.subtract(self, other)
-
-    def __mul__(self, other: Any) -> Any:
-        return other * self if getattr(other, "level", 0) > self.level else self.ops.scale(self, other)
-
-    __rmul__ = __mul__
+from actionopt.ops.base import ELEMENTWISE, Array, Ops, columns_of, one_a_sample
+from actionopt.ops.dual import DualOps, duals_over
+from actionopt.ops.tape import Lengths, Linear, Piece, broadcast, lengths_of
 
 
 class LinearOps(Ops):
@@ -88,15 +38,17 @@ class LinearOps(Ops):
 
     def scale(self, x: Linear, factor: Any) -> Linear:
         """Return x times a constant, elementwise; factors of factors are joined."""
-        lengths = _broadcast(x.lengths, lengths_of(factor))
+        lengths = broadcast(x.lengths, lengths_of(factor))
         if x.factor is not None and x.lengths == lengths:
             x, factor = x.sources[0], x.factor * factor
-        return Linear(
-            self, lengths, (x,), lambda x: x * factor, lambda a: self._fold(a * factor, lengths, x.lengths), factor
-        )
+
+        def pull(a: Array, factor: Array) -> Array:
+            return self._fold(a * factor, lengths, x.lengths)
+
+        return Linear(self, lengths, (x,), lambda x: x * factor, pull, factor, factor)
 
     def add(self, x: Linear, y: Linear) -> Linear:
-        lengths = _broadcast(x.lengths, y.lengths)
+        lengths = broadcast(x.lengths, y.lengths)
 
         def pull(a: Array) -> tuple[Array, Array]:
             return self._fold(a, lengths, x.lengths), self._fold(a, lengths, y.lengths)
@@ -104,7 +56,7 @@ class LinearOps(Ops):
         return Linear(self, lengths, (x, y), add, pull)
 
     def subtract(self, x: Linear, y: Linear) -> Linear:
-        lengths = _broadcast(x.lengths, y.lengths)
+        lengths = broadcast(x.lengths, y.lengths)
 
         def pull(a: Array) -> tuple[Array, Array]:
             return self._fold(a, lengths, x.lengths), self._fold(-a, lengths, y.lengths)
@@ -138,7 +90,7 @@ class LinearOps(Ops):
             return join([pieces.get(i, np.zeros(shape)) for i, shape in enumerate(shapes)])
 
         parent = Linear(self, whole.lengths, (whole,), forward, pull)
-        return [_Piece(self, shape, parent, i) for i, shape in enumerate(shapes)]
+        return [Piece(self, shape, parent, i) for i, shape in enumerate(shapes)]
 
     def unpack(self, w: Array, *shapes: tuple[int, ...]) -> Any:
         if not isinstance(w, Linear):
@@ -209,10 +161,10 @@ class LinearOps(Ops):
         matmul, transpose = self.inner.matmul, self.inner.transpose
         if isinstance(a, Linear):
             lengths = (a.lengths[0], lengths_of(b)[1])
-            return Linear(self, lengths, (a,), lambda x: matmul(x, b), lambda x: matmul(x, transpose(b)))
+            return Linear(self, lengths, (a,), lambda x: matmul(x, b), lambda x, b: matmul(x, transpose(b)), constant=b)
         if isinstance(b, Linear):
             lengths = (lengths_of(a)[0], b.lengths[1])
-            return Linear(self, lengths, (b,), lambda x: matmul(a, x), lambda x: matmul(transpose(a), x))
+            return Linear(self, lengths, (b,), lambda x: matmul(a, x), lambda x, a: matmul(transpose(a), x), constant=a)
         return matmul(a, b)
 
     def take(self, z: Array, indices: Sequence[int] | np.ndarray) -> Array:
@@ -252,10 +204,10 @@ class LinearOps(Ops):
         else:
             turned = inner.transpose(matrix)
 
-        def pull(a: Array) -> Array:
+        def pull(a: Array, turned: Array) -> Array:
             return self._fold(inner.solve(turned, a), lengths, b.lengths)
 
-        return Linear(self, lengths, (b,), lambda x: inner.solve(matrix, x), pull)
+        return Linear(self, lengths, (b,), lambda x: inner.solve(matrix, x), pull, constant=turned)
 
     def matmul_samples(self, a: Array, b: Array, inner: int) -> Array:
         if not isinstance(a, Linear) and not isinstance(b, Linear):
@@ -264,17 +216,17 @@ class LinearOps(Ops):
         rows, columns = columns_of(a_size, inner), columns_of(b_size, inner)
         lengths, product = (max(a_rows, b_rows), rows * columns), self.inner.matmul_samples
 
-        def pull_left(adjoint: Array) -> Array:
+        def pull_left(adjoint: Array, b: Array) -> Array:
             turned = self.inner.transpose_samples(b, inner)
             return self._fold(product(adjoint, turned, columns), (lengths[0], a_size), a.lengths)
 
-        def pull_right(adjoint: Array) -> Array:
+        def pull_right(adjoint: Array, a: Array) -> Array:
             turned = self.inner.transpose_samples(a, rows)
             return self._fold(product(turned, adjoint, rows), (lengths[0], b_size), b.lengths)
 
         if isinstance(a, Linear):
-            return Linear(self, lengths, (a,), lambda x: product(x, b, inner), pull_left)
-        return Linear(self, lengths, (b,), lambda x: product(a, x, inner), pull_right)
+            return Linear(self, lengths, (a,), lambda x: product(x, b, inner), pull_left, constant=b)
+        return Linear(self, lengths, (b,), lambda x: product(a, x, inner), pull_right, constant=a)
 
     def parts_as_samples(self, z: Array, count: int) -> Array:
         if not isinstance(z, Linear):
@@ -358,67 +310,9 @@ class LinearOps(Ops):
     def softmax(self, z: Array) -> Array:
         return self.inner.softmax(z)
 
-    def transposed(self, output: Linear, adjoint: Array, variables: Sequence[Linear]) -> list[Array | None]:
-        """Pull the adjoint of an output, an array of `inner`, back to the variables; None where none arrives."""
-        adjoints: dict[Linear, Any] = {output: adjoint}
-        queue, wanted = [(-output.number, output)], set(variables)
-        while queue:
-            _, node = heapq.heappop(queue)
-            if node in wanted:
-                continue
-            pulled = node.pull(adjoints.pop(node))  # type: ignore[misc]
-            for source, piece in zip(node.sources, pulled if len(node.sources) > 1 else (pulled,), strict=True):
-                if source not in adjoints:
-                    adjoints[source] = piece
-                    heapq.heappush(queue, (-source.number, source))
-                elif isinstance(piece, dict):
-                    _merge(adjoints[source], piece)
-                else:
-                    adjoints[source] = adjoints[source] + piece
-        return [adjoints.get(variable) for variable in variables]
-
-
-class _Piece(Linear):
-    """One of the pieces that a node was taken apart into."""
-
-    __slots__ = ()
-
-    def __init__(self, ops: LinearOps, lengths: Lengths, parent: Linear, index: int) -> None:
-        super().__init__(ops, lengths, (parent,), lambda parts: parts[index], lambda a: {index: a})
-
-
-def _merge(pieces: dict[int, Array], more: dict[int, Array]) -> None:
-    for index, piece in more.items():
-        pieces[index] = pieces[index] + piece if index in pieces else piece
-
 
 def _as_tuple(parts: Any, count: int) -> Sequence[Array]:
     return (parts,) if count == 1 else parts
-
-
-def bottom(x: Any) -> Any:
-    """Return the value at the bottom of a (nested) dual."""
-    while isinstance(x, Dual):
-        x = x.value
-    return x
-
-
-def lengths_of(x: Any) -> Lengths:
-    """Lengths of the last two axes, one where they are missing."""
-    while type(x) is Dual:
-        x = x.value
-    if isinstance(x, Linear):
-        return x.lengths
-    shape = np.shape(x)
-    return shape[-2:] if len(shape) > 1 else (1, 1, *shape)[-2:]
-
-
-def _broadcast(own: Lengths, other: Lengths) -> Lengths:
-    """Lengths of an elementwise result with as many own axes as the first."""
-    if own == other:
-        return own
-    other = other[-len(own) :]
-    return tuple(b if a == 1 else a for a, b in zip(own, other, strict=True))
 
 
 @cache

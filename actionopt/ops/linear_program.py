@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.ops.linear import Linear
+from actionopt.ops.tape import Linear
 
 
 class LinearProgram:

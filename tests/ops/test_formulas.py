@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from actionopt.ops import CASADI, NUMPY, DualOps, LinearOps, LinearProgram
+from actionopt.ops.tape import transposed
 
 DOMAINS = {
     "exp": (-2.0, 2.0),
@@ -246,10 +247,10 @@ def test_a_recorded_tangent_runs_as_the_dual_tangent(name: str, pairs: tuple[Pai
 @every_formula
 def test_a_recorded_tangent_transposes(name: str, pairs: tuple[Pair, Pair, Pair]) -> None:
     point, first, _ = pairs
-    linear, variables, tangent = recorded(name, *point)
+    _, variables, tangent = recorded(name, *point)
     slope = on_duals(name, *pairs)[1]
     adjoint = np.cos(np.arange(slope.size)).reshape(slope.shape)
-    pulled = [] if tangent is None else linear.transposed(tangent, adjoint, variables)
+    pulled = [] if tangent is None else transposed(tangent, adjoint, variables)
     paired = sum((a * move).sum() for a, move in zip(pulled, first, strict=False) if a is not None)
     np.testing.assert_allclose(paired, (adjoint * slope).sum(), rtol=1e-11)
 

@@ -19,7 +19,7 @@ from actionopt.metric.output import output_product
 from actionopt.modules.derived import pull_back
 from actionopt.ops import DualOps, Linear, Ops, duals_over
 from actionopt.ops.base import Array
-from actionopt.ops.linear import bottom
+from actionopt.ops.tape import bottom
 from actionopt.problem import Problem
 
 
