@@ -216,8 +216,10 @@ class IntervalOps(Ops):
 INTERVAL = IntervalOps()
 
 
-def solved(matrix: Interval, right: Interval) -> Interval:
+def solved(matrix: Interval, right: Interval, slope: Interval | None = None) -> Interval:
     """Enclose `A^-1 b` for all matrices `(..., n, n)` and right-hand sides `(..., n, k)` inside; everything for none.
+
+    With a slope `(..., n, m)` right-hand sides are `b + slope x` for any x with `|x| <= 1`.
 
     With Y about the inverse and x about the solution, its error e has `|e| <= |Y (b - A x)| + |1 - Y A| |e|`.
     """
@@ -228,12 +230,15 @@ def solved(matrix: Interval, right: Interval) -> Interval:
         safe = np.where(sound[..., None, None], centre, np.eye(n))
         inverse, start = np.linalg.inv(safe), np.linalg.solve(safe, np.nan_to_num(target))
         rest = _matrix_product(point(inverse), right - _matrix_product(matrix, point(start))).magnitude
+        if slope is not None:
+            moved = _matrix_product(point(inverse), slope).magnitude
+            rest = rest + np.sqrt((moved * moved).sum(axis=-1, keepdims=True)) * (1.0 + (moved.shape[-1] + 8) * UNIT)
         lost = (_matrix_product(point(inverse), matrix) - np.eye(n)).magnitude
         grown = 1.0 + (n + 4) * UNIT
         sums = lost.sum(axis=-1) * grown
         factor = sums.max(axis=-1)[..., None, None] * grown
         worst = rest.max(axis=-2, keepdims=True) / (1.0 - factor) * grown
-        error = (rest + sums[..., None] * worst) * grown
+        error = (rest + sums[..., None] * worst) * grown + TINY
         error = np.where((factor < 1.0) & sound[..., None, None], error, np.nan)
         return enclosed(*_around(start, error))
 

@@ -61,7 +61,9 @@ class Pencil:
         return float(np.nextafter(level + np.nextafter(rest / (most if rest >= 0.0 else least), -np.inf), -np.inf))
 
 
-def pencil(problem: Problem, costs: list[Outputs], gradient: Interval, metric: str) -> Pencil:
+def pencil(
+    problem: Problem, costs: list[Outputs], gradient: Interval, metric: str, slope: Interval | None = None
+) -> Pencil:
     """Enclose R, G and u over a region.
 
     Parameters
@@ -70,8 +72,10 @@ def pencil(problem: Problem, costs: list[Outputs], gradient: Interval, metric: s
     costs : list of Outputs
         Over the region, with second derivatives.
     gradient : Interval (n,)
-        Of the energy in x, over the region.
+        Of the energy in x, over the region; or without what `slope` adds.
     metric : "joint" or "layerwise"
+    slope : Interval (n, n), optional
+        The gradient moves by this times any vector of length one.
 
     Raises
     ------
@@ -80,10 +84,10 @@ def pencil(problem: Problem, costs: list[Outputs], gradient: Interval, metric: s
     """
     if callable(problem.output_metric):
         raise InputError("a proof knows the output metrics 'fisher' and 'euclidean', and None; this one is a callable")
-    slices, own = _blocks(problem, metric)
+    slices, own = blocks_of(problem, metric)
     share = point(1.0) / float(problem.samples)
     matrix = metric_matrix(problem, costs, metric)
-    velocity = -_solved(matrix, gradient)
+    velocity = -_solved(matrix, gradient, slope)
     form = decay(problem)
     for cost in costs:
         form = form + _own_form(problem, cost, velocity, slices, own) * share
@@ -92,7 +96,7 @@ def pencil(problem: Problem, costs: list[Outputs], gradient: Interval, metric: s
 
 def metric_matrix(problem: Problem, costs: list[Outputs], metric: str) -> Interval:
     """Enclose G in x over a region, `(n, n)`."""
-    own = _blocks(problem, metric)[1]
+    own = blocks_of(problem, metric)[1]
     matrix = unit_mass(problem.size)
     for cost in costs:
         jacobian = _of(cost.jacobian)
@@ -102,7 +106,7 @@ def metric_matrix(problem: Problem, costs: list[Outputs], metric: str) -> Interv
 
 def sample_rows(problem: Problem, costs: list[Outputs], metric: str) -> np.ndarray:
     """Bound the squared norm of every sample's rows over a region, `(B,)`: of what it adds to B (G - 1)."""
-    slices, _ = _blocks(problem, metric)
+    slices, _ = blocks_of(problem, metric)
     best: list[np.ndarray] = []
     for piece in slices:
         total: np.ndarray | float = 0.0
@@ -114,7 +118,7 @@ def sample_rows(problem: Problem, costs: list[Outputs], metric: str) -> np.ndarr
     return np.max(best, axis=0) * (1.0 + 8.0 * UNIT)
 
 
-def _blocks(problem: Problem, metric: str) -> tuple[tuple[slice, ...], np.ndarray]:
+def blocks_of(problem: Problem, metric: str) -> tuple[tuple[slice, ...], np.ndarray]:
     """Return the blocks of the metric, and a matrix `(n, n)` that is one on them."""
     n = problem.size
     slices = problem.slices if metric == "layerwise" else (slice(0, n),)
@@ -177,7 +181,7 @@ def _along(x: Interval, u: Interval) -> Interval:
     return INTERVAL.matmul(x if x.ndim > 2 else x[None], u[:, None])[..., 0]
 
 
-def _solved(matrix: Interval, right: Interval) -> Interval:
+def _solved(matrix: Interval, right: Interval, slope: Interval | None) -> Interval:
     """Enclose the solution of a linear system of the metric.
 
     Raises
@@ -185,7 +189,7 @@ def _solved(matrix: Interval, right: Interval) -> Interval:
     InputError
         If a matrix inside may be singular.
     """
-    found = solved(matrix, right[:, None])[..., 0]
+    found = solved(matrix, right[:, None], slope)[..., 0]
     if matrix.finite and right.finite and not found.finite:
         raise InputError("the metric may be singular over this region: take a smaller radius, or a larger mass")
     return found

@@ -20,7 +20,7 @@ from actionopt.problem import Problem
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one cost sees over a region: outputs z, their Jacobian J and second derivative F.
+    """What one cost sees over a region: outputs z, their Jacobian J, second and third derivative F and P.
 
     Attributes
     ----------
@@ -28,8 +28,8 @@ class Outputs:
     weight : float
         Of the cost.
     targets : Interval (B, t)
-    z, jacobian, bent : Interval (..., B, d), (..., B, d, n), (..., B, d, n, n)
-        `jacobian` and `bent` are None where they were not asked for.
+    z, jacobian, bent, deep : Interval (..., B, d), (..., B, d, n), (..., B, d, n, n), (..., B, d, n, n, n)
+        None where they were not asked for.
     """
 
     loss: Loss
@@ -38,6 +38,7 @@ class Outputs:
     z: Interval
     jacobian: Interval | None = None
     bent: Interval | None = None
+    deep: Interval | None = None
 
     @property
     def squared(self) -> bool:
@@ -77,7 +78,7 @@ class Outputs:
 def outputs(
     problem: Problem, box: Interval, order: int, data: Any = None, visit: Callable[[Ops], Any] | None = None
 ) -> list[Outputs]:
-    """Enclose what every cost sees over boxes of weights `(..., n)`, with derivatives up to `order` <= 2.
+    """Enclose what every cost sees over boxes of weights `(..., n)`, with derivatives up to `order` <= 3.
 
     `data = (inputs, targets)` takes the place of the problem's samples, as intervals or as numbers; `visit`
     is that of `derivatives`.
@@ -91,7 +92,8 @@ def outputs(
         z, *slopes = [derivative_of(ops, states[term.node], order, k, n, own) for k in range(order + 1)]
         jacobian = slopes[0] if slopes else None
         bent = symmetric(slopes[1], 2) if order > 1 else None
-        found.append(Outputs(term.loss, term.weight, as_interval(targets), z, jacobian, bent))
+        deep = symmetric(slopes[2], 3) if order > 2 else None
+        found.append(Outputs(term.loss, term.weight, as_interval(targets), z, jacobian, bent, deep))
     return found
 
 

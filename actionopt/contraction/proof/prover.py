@@ -9,13 +9,14 @@ from functools import cached_property
 import numpy as np
 
 from actionopt.contraction.proof.boxes import rate_in_boxes
-from actionopt.contraction.proof.derivatives import box_of, derivatives
+from actionopt.contraction.proof.derivatives import ROUNDED, box_of, derivatives
 from actionopt.contraction.proof.eigenvalues import greatest_eigenvalue, least_eigenvalue
 from actionopt.contraction.proof.gauss_newton import gauss_newton_rate
-from actionopt.contraction.proof.metrics import gradient_over, pencil
+from actionopt.contraction.proof.metrics import Pencil, gradient_over, pencil
 from actionopt.contraction.proof.outputs import Outputs, centred, norms_up, outputs
 from actionopt.contraction.proof.sharpen import Centre, sharpened
 from actionopt.contraction.proof.taylor import Taylor
+from actionopt.contraction.proof.turning import can_turn, turning
 from actionopt.ops.interval import KinkError
 from actionopt.ops.rounded import Interval
 from actionopt.problem import Problem
@@ -107,6 +108,35 @@ class Prover:
         """The states at the centre."""
         return Centre(self.problem, self.centre, 3 if self.order > 3 else 2)
 
+    def expansion(self, radius: float) -> Taylor | None:
+        """Return what decides the rate at the centre with its derivatives over a ball; None where they do not fit."""
+        if self.order < 3:
+            return None
+        if self.metric == "euclidean":
+            return self.taylor(self.derivatives(radius))
+        if not can_turn(self.problem, self.outputs_at_centre):
+            return None
+        hessian, over, at = self._pencil(radius, 3)
+        turn = turning(self.problem, over, hessian, at, self.metric)
+        here = self.pencil_at_centre
+        return Taylor(here.form, turn.form, None, here.metric, turn.metric)
+
+    def first_order(self) -> Taylor | None:
+        """Return the same without what is only known over a ball: where the search begins."""
+        if self.metric == "euclidean":
+            return Taylor(self.at_centre[2], self.at_centre[3], None)
+        return self.expansion(0.0)
+
+    @cached_property
+    def pencil_at_centre(self) -> Pencil:
+        return pencil(self.problem, self.outputs_at_centre, self.at_centre[1], self.metric)
+
+    def _pencil(self, radius: float, order: int) -> tuple[Interval, list[Outputs], Pencil]:
+        """Enclose the Hessian, the outputs and the matrices of the rate over a ball."""
+        hessian, over = self._derivatives(radius, 2)[2], self.over(radius, order)
+        slope = hessian * (radius * ROUNDED)
+        return hessian, over, pencil(self.problem, over, self.at_centre[1], self.metric, slope)
+
     def mean_value(self, over: list[Interval]) -> Taylor:
         """The Hessian at the centre, and how it moves by the third derivative over a ball."""
         return Taylor(self.at_centre[2], over[3], None)
@@ -117,9 +147,10 @@ class Prover:
             return self.mean_value(over)
         return Taylor(self.at_centre[2], self.at_centre[3], over[4])
 
-    def over(self, radius: float) -> list[Outputs]:
-        """Enclose the outputs and two derivatives over a ball, by the third where it fits."""
-        box, order = box_of(self.problem, self.centre, radius), 3 if self.order > 3 else 2
+    def over(self, radius: float, order: int | None = None) -> list[Outputs]:
+        """Enclose the outputs and two derivatives over a ball, by the third where it fits, or that too."""
+        order = order or (3 if self.order > 3 else 2)
+        box = box_of(self.problem, self.centre, radius)
         wide = outputs(self.problem, box, order, visit=lambda ops: self.known.sharper(ops, radius))
         return centred(wide, self.outputs_at_centre, radius)
 
@@ -128,6 +159,8 @@ class Prover:
 
     def further(self, radius: float, level: float) -> bool:
         """Whether the Gauss-Newton form proves a level on a ball."""
+        if self.metric != "euclidean":
+            return False
         try:
             return enough(self._gauss_newton(radius), level)
         except KinkError:
@@ -136,17 +169,17 @@ class Prover:
     def _metric_rate(self, radius: float) -> float:
         if not self.affordable:
             return -np.inf
-        over = self._derivatives(radius, 2)
-        gradient = gradient_over(self.at_centre[1], over[2], radius, over[1])
-        return pencil(self.problem, self.over(radius), gradient, self.metric).rate()
+        found = self._pencil(radius, 3 if self.order > 2 else 2)[2].rate()
+        expansion = self.expansion(radius)
+        return found if expansion is None else max(found, expansion.rate(radius))
 
     def velocity(self, radius: float) -> float:
         """Bound the norm of the mass of the velocity over a ball."""
-        over = self._derivatives(radius, 2)
-        gradient = gradient_over(self.at_centre[1], over[2], radius, over[1])
-        if self.metric == "euclidean":
-            return float(norms_up(gradient.magnitude)) * (1.0 + 2.0**-47)
-        found = pencil(self.problem, self.over(radius), gradient, self.metric).velocity
+        if self.metric != "euclidean":
+            found = self._pencil(radius, 2)[2].velocity
+        else:
+            over = self._derivatives(radius, 2)
+            found = gradient_over(self.at_centre[1], over[2], radius, over[1])
         return float(norms_up(found.magnitude)) * (1.0 + 2.0**-47)
 
     def stretch(self, radius: float) -> tuple[float, float]:

@@ -7,9 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from actionopt.contraction.proof.prover import Prover, enough
-from actionopt.contraction.proof.taylor import Taylor
 from actionopt.errors import InputError
-from actionopt.ops.interval import KinkError
 
 MOST = 2.0**20  # radius at which a search ends, in units of the centre's length
 CLOSE, CLOSE_BOXES = 0.97, 0.995  # a search ends when what it proved is that near to what it tried
@@ -20,10 +18,11 @@ STEPS = 10  # of the search in the Taylor form
 def largest_radius(prover: Prover, level: float) -> float:
     """Return about the largest radius of a ball on which a rate of at least `level` is proved; 0 for none."""
     radius = 0.0
-    if prover.metric == "euclidean" and prover.order > 2:
+    if prover.order > 2:
         radius = _taylor(prover, level)
         if radius > 0.0:  # the other form is asked only whether it goes further
-            prover.forms[radius] = (level, "Taylor form" if prover.order > 3 else "mean value form")
+            euclidean = prover.metric == "euclidean" and prover.order > 3
+            prover.forms[radius] = (level, "Taylor form" if euclidean else "mean value form")
     if not radius or prover.boxes > 1 or prover.further(1.05 * radius, level):
         radius = _bracketed(prover, lambda r: enough(guarded(prover, r), level), radius)
     return radius
@@ -42,7 +41,8 @@ def _taylor(prover: Prover, level: float) -> float:
 
     The first falls with the second, so the root lies between the two, and the smaller of them is proved.
     """
-    start = Taylor(prover.at_centre[2], prover.at_centre[3], None).radius(level)
+    first = prover.first_order()
+    start = 0.0 if first is None else first.radius(level)
     if not start > 0.0:
         return 0.0
     best, most = 0.0, min(start, MOST * _length(prover))
@@ -51,8 +51,9 @@ def _taylor(prover: Prover, level: float) -> float:
     radius = min(0.35 * start, most)
     for _ in range(STEPS):
         try:
-            allowed = prover.taylor(prover.derivatives(radius)).radius(level)
-        except KinkError:
+            expansion = prover.expansion(radius)
+            allowed = 0.0 if expansion is None else expansion.radius(level)
+        except InputError:  # a kink in the ball, or a metric that may be singular
             allowed = 0.0
         best, most = max(best, min(radius, allowed)), min(most, max(radius, allowed))
         if prover.late or best >= close * most:

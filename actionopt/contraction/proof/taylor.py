@@ -14,6 +14,7 @@ no term in Q: the mean value form.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -39,24 +40,45 @@ class Taylor:
     fourth : Interval (n, n, n, n) or None
         Over the ball.
 
+    metric, turned : Interval (n, n), (n, n, n), optional
+        The metric at the centre and its derivative over the ball, where it is not the mass: R in place of the Hessian,
+        the rate is above s where `R - s G` is positive.
+
     Nothing is known beyond the ball that the highest of them was enclosed over.
     """
 
     hessian: Interval
     third: Interval
     fourth: Interval | None
+    metric: Interval | None = None
+    turned: Interval | None = None
 
     def margins(self, level: float) -> Margins | None:
         """Return bounds of `W^T (H - s) W` from below, of tau and of q, for s = level; None above the centre's rate."""
+        if self.modes is None or level >= self.modes[0][0]:
+            return None
+        values, vectors = self.modes
+        w = vectors / np.sqrt(values - level)
+        metric = unit_mass(len(w)) if self.metric is None else self.metric
+        third = self.third if self.turned is None else self.third - self.turned * level
+        q = 0.0 if self.fourth is None else fall_of(weighed(self.fourth, w))
+        shifted = weighed(self.hessian - metric * level, w)
+        moved = weighed(third.map(lambda x: np.moveaxis(x, 0, -1)), w)
+        return float(least_eigenvalue(shifted)), spread_of(moved), q
+
+    @cached_property
+    def modes(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Rates and directions at the centre, about; None where nothing is known there."""
         if not self.hessian.finite:
             return None
-        values, vectors = np.linalg.eigh(middle(self.hessian)[0])
-        if level >= values[0]:
-            return None
-        w = vectors / np.sqrt(values - level)
-        shifted = weighed(self.hessian - unit_mass(len(w)) * level, w)
-        q = 0.0 if self.fourth is None else fall_of(weighed(self.fourth, w))
-        return float(least_eigenvalue(shifted)), spread_of(weighed(self.third, w)), q
+        hessian = middle(self.hessian)[0]
+        if self.metric is None:
+            values, vectors = np.linalg.eigh(hessian)
+            return values, vectors
+        half = np.linalg.inv(np.linalg.cholesky(middle(self.metric)[0]))
+        whole = half @ hessian @ half.T
+        values, vectors = np.linalg.eigh(0.5 * (whole + whole.T))
+        return values, half.T @ vectors
 
     def radius(self, level: float) -> float:
         """Return the largest radius that leaves the rate above a level, if the ball is as large; 0 for none."""
@@ -65,9 +87,9 @@ class Taylor:
 
     def rate(self, radius: float) -> float:
         """Return a lower bound of the rate on a ball of that radius, if it was enclosed; -inf for none."""
-        if not self.hessian.finite:
+        if self.modes is None:
             return -np.inf
-        top = float(np.linalg.eigvalsh(middle(self.hessian)[0])[0])
+        top = float(self.modes[0][0])
         span = max(float(abs(middle(self.hessian)[0]).max()), np.finfo(float).tiny)
         gap, low = 1e-3 * span, -np.inf
         for _ in range(TRIES):  # the margin is about 1 - c / (top - level): its root is top - c
