@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 import actionopt as ao
-from actionopt.metric.rows import DenseRows
+from actionopt.metric.dense_rows import DenseRows
 from actionopt.metric.solver import BlockSolver
 
 

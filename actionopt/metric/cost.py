@@ -11,9 +11,10 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from actionopt.metric.block import Block
+from actionopt.metric.dense_rows import DenseRows, ScaledDenseRows
 from actionopt.metric.parts import SummedRows, gram_prices
 from actionopt.metric.prices import CALL, ELEMENT, FACTOR_FLOP, FUSED, ITERATION, PRODUCT_FLOP, SOLVE, STREAM
-from actionopt.metric.rows import DenseRows, Rows, ScaledDenseRows
+from actionopt.metric.rows import Rows
 
 REMEMBERED = 1000  # sizes of blocks
 

@@ -12,8 +12,9 @@ from scipy.sparse.linalg import LinearOperator
 
 from actionopt.backprop import ForwardPass, forward_pass
 from actionopt.errors import InputError
+from actionopt.metric.dense_rows import DenseRows
 from actionopt.metric.recursion import pulled_rows
-from actionopt.metric.rows import DenseRows, Rows
+from actionopt.metric.rows import Rows
 from actionopt.problem import Problem
 
 EXACT = 300  # weights up to which a module that is not dense gets its exact block

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from actionopt.metric.dense_rows import DenseRows
 from actionopt.metric.prices import ELEMENT, PRODUCT_FLOP
-from actionopt.metric.rows import DenseRows, PlainRows, Rows, from_rows, spread, to_rows
+from actionopt.metric.rows import PlainRows, Rows, from_rows, spread, to_rows
 
 
 @dataclass(frozen=True)

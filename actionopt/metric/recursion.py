@@ -15,9 +15,10 @@ import numpy as np
 
 from actionopt.backprop import ForwardPass
 from actionopt.errors import InputError
+from actionopt.metric.dense_rows import DenseRows
 from actionopt.metric.output_factor import output_factor
 from actionopt.metric.parts import sum_over_parts, sum_over_uses
-from actionopt.metric.rows import DenseRows, PlainRows, Rows
+from actionopt.metric.rows import PlainRows, Rows
 from actionopt.metric.stack import Stack
 from actionopt.modules import Attention, Chain, Conv2d, Dense, Each, Module, Parallel, Residual
 from actionopt.network import Place

@@ -10,8 +10,9 @@ import pytest
 import actionopt as ao
 from actionopt.backprop import forward_pass
 from actionopt.metric.block import metric_blocks
+from actionopt.metric.dense_rows import DenseRows, ScaledDenseRows
 from actionopt.metric.output_factor import output_factor
-from actionopt.metric.rows import DenseRows, PlainRows, ScaledDenseRows
+from actionopt.metric.rows import PlainRows
 from tests.metric.twins import (
     LOSSES,
     OUTPUT_METRICS,

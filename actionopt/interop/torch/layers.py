@@ -15,8 +15,9 @@ from torch import nn
 from torch.nn import functional
 
 from actionopt.errors import InputError
+from actionopt.metric.dense_rows import DenseRows
 from actionopt.metric.parts import SummedRows, sum_over_parts
-from actionopt.metric.rows import DenseRows, PlainRows, Rows
+from actionopt.metric.rows import PlainRows, Rows
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Make = Callable[[Any, torch.Tensor, torch.Tensor], Rows]
