@@ -146,9 +146,8 @@ def metric_blocks(
     InputError
         Naming the module whose output is not finite, or what is wrong with the output metric.
     """
-    root = np.sqrt(problem.mass)
-    if factors is not None:
-        root = root.astype(factors[0].dtype)  # rows keep the precision of what is pulled back
+    # rows keep the precision of what is pulled back
+    root = _root(problem.mass, np.dtype(float) if factors is None else factors[0].dtype)
     found = zip(problem.groups, pulled_rows(problem, passed, check, together=joint, factors=factors), strict=True)
     blocks = [_scaled(Block(group.label, group.slice, root[group.slice], rows)) for group, rows in found if group.size]
     if joint and blocks:
@@ -157,9 +156,20 @@ def metric_blocks(
     return blocks
 
 
+def _root(mass: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return the square root of the mass; the same number everywhere, as a rule."""
+    if len(mass) and (mass == mass[0]).all():
+        return np.full(len(mass), np.sqrt(mass[0]), dtype=dtype)
+    return np.sqrt(mass).astype(dtype, copy=False)
+
+
 def _scaled(block: Block) -> Block:
-    scaled = [piece.scaled(1.0 / block.root[cut]) for piece, cut in zip(block.rows, block.columns, strict=True)]
-    return Block(block.label, block.weights, block.root, scaled)
+    root = block.root
+    if (root == root[0]).all():
+        scaled = [piece.scaled(1.0 / float(root[0])) for piece in block.rows]
+    else:
+        scaled = [piece.scaled(1.0 / root[cut]) for piece, cut in zip(block.rows, block.columns, strict=True)]
+    return Block(block.label, block.weights, root, scaled)
 
 
 def _joined(pieces: list[np.ndarray]) -> np.ndarray:

@@ -45,12 +45,14 @@ class DenseRows(Rows):
     def spread(self, places: np.ndarray, count: int) -> Rows:
         return replace(self, delta=spread(self.delta, places, count))
 
-    def scaled(self, factor: np.ndarray) -> Rows:
+    def scaled(self, factor: np.ndarray | float) -> Rows:
+        if isinstance(factor, float):
+            offset_there = None if self.offset is None else self.offset * factor
+            return type(self)(self.delta, self.z * factor, offset_there)
         if not factor.size:  # a layer without outputs, or without weights
             return self
         if (factor == factor[0]).all():
-            offset_there = None if self.offset is None else self.offset * float(factor[0])
-            return type(self)(self.delta, self.z * factor[0], offset_there)
+            return self.scaled(float(factor[0]))
         matrix, offset = self.split(factor)
         table = matrix if self.offset is None else np.concatenate([matrix, offset[:, None]], axis=1)
         left, right = table[:, 0] / table[0, 0], table[0]
@@ -97,7 +99,10 @@ class DenseRows(Rows):
         return self._to_rows(self.inputs_gram @ other._from_rows(c))
 
     def square(self) -> float:
-        inputs = np.einsum("...bj,...bj->...b", self.z, self.z) + (self.offset or 0.0) ** 2
+        if self._by_samples:
+            inputs = np.diagonal(self.inputs_gram, axis1=-2, axis2=-1)
+        else:
+            inputs = np.einsum("...bj,...bj->...b", self.z, self.z) + (self.offset or 0.0) ** 2
         return float(np.vdot(self.delta, self.delta) * inputs.max(initial=0.0))
 
     def gram(self) -> np.ndarray:
@@ -108,7 +113,7 @@ class DenseRows(Rows):
         blocks *= self.inputs_gram[..., None, :, None, :]
         return outer
 
-    @property
+    @cached_property
     def _by_samples(self) -> bool:
         """Whether a product over the samples is cheaper than the two products with the weights."""
         return type(self) is DenseRows and self.z.shape[-2] <= 2 * self.z.shape[-1]
@@ -195,7 +200,7 @@ class ScaledDenseRows(Rows):
     def part(self, which: slice) -> Rows:
         return self.rows.part(which).scaled(self.factor)
 
-    def scaled(self, factor: np.ndarray) -> Rows:
+    def scaled(self, factor: np.ndarray | float) -> Rows:
         return self.rows.scaled(self.factor * factor)
 
     def push(self, v: np.ndarray) -> np.ndarray:

@@ -10,11 +10,14 @@ Both matrices have eigenvalues of at least one, so a residual bounds the error o
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
 
 from actionopt.metric.block import Block
+
+EPS = float(np.finfo(float).eps)
 
 
 class Form(ABC):
@@ -47,8 +50,8 @@ class Form(ABC):
         """Return `x~` from the system's solution."""
 
     @abstractmethod
-    def error(self, cc: float, b: np.ndarray, y: np.ndarray, residual: np.ndarray) -> float:
-        """Bound `|x~ - exact| / |x~|` from the system's residual `b - A y`; `cc` is `c~ . c~`."""
+    def error(self, cc: float, b: np.ndarray, y: np.ndarray, residual: np.ndarray, squared: float) -> float:
+        """Bound `|x~ - exact| / |x~|` from the system's residual `b - A y` and its square; `cc` is `c~ . c~`."""
 
 
 class Primal(Form):
@@ -74,8 +77,8 @@ class Primal(Form):
     def recover(self, c: np.ndarray, y: np.ndarray) -> np.ndarray:
         return y
 
-    def error(self, cc: float, b: np.ndarray, y: np.ndarray, residual: np.ndarray) -> float:
-        return _ratio(float(residual @ residual), float(y @ y))
+    def error(self, cc: float, b: np.ndarray, y: np.ndarray, residual: np.ndarray, squared: float) -> float:
+        return _ratio(squared, float(np.dot(y, y)))
 
 
 class Dual(Form):
@@ -83,13 +86,16 @@ class Dual(Form):
 
     name = "dual"
 
+    def __init__(self, block: Block) -> None:
+        super().__init__(block)
+        self.shape = block.shape
+
     @property
     def size(self) -> int:
         return self.block.rank
 
     def apply(self, y: np.ndarray) -> np.ndarray:
-        rows = self.block.rows[0]
-        return y + self.block.pull_push(y.reshape(rows.shape[:2])).ravel()
+        return y + self.block.pull_push(y.reshape(self.shape)).ravel()
 
     def matrix(self) -> np.ndarray:
         matrix = self.block.gram()
@@ -100,12 +106,12 @@ class Dual(Form):
         return self.block.push(c).ravel()
 
     def recover(self, c: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return c - self.block.pull(y.reshape(self.block.rows[0].shape[:2]))
+        return c - self.block.pull(y.reshape(self.shape))
 
-    def error(self, cc: float, b: np.ndarray, y: np.ndarray, residual: np.ndarray) -> float:
+    def error(self, cc: float, b: np.ndarray, y: np.ndarray, residual: np.ndarray, squared: float) -> float:
         # |x~|^2 = c.c - 2 y.b + y.K K^T y, and K K^T y = b - residual - y
-        square = cc - float(y @ (b + residual + y))
-        return 0.5 * _ratio(float(residual @ residual), max(square, np.finfo(float).eps * cc))
+        square = cc - float(np.dot(y, b)) - float(np.dot(y, residual)) - float(np.dot(y, y))
+        return 0.5 * _ratio(squared, max(square, EPS * cc))
 
 
 FORMS: dict[str, type[Form]] = {"primal": Primal, "dual": Dual}
@@ -115,4 +121,4 @@ def _ratio(numerator: float, denominator: float) -> float:
     """Return `sqrt(numerator / denominator)`, zero where both are."""
     if numerator == 0.0:
         return 0.0
-    return float(np.sqrt(numerator / denominator)) if denominator > 0.0 else np.inf
+    return math.sqrt(numerator / denominator) if denominator > 0.0 else np.inf

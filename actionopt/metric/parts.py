@@ -51,7 +51,7 @@ class SummedRows(DenseRows):
     def part(self, which: slice) -> Rows:
         return replace(self, delta=self.delta[..., which, :, :, :])
 
-    def scaled(self, factor: np.ndarray) -> Rows:
+    def scaled(self, factor: np.ndarray | float) -> Rows:
         scaled = super().scaled(factor)
         return scaled if isinstance(scaled, SummedRows) else PlainRows(self.values() * factor)
 

@@ -42,8 +42,8 @@ class Rows(ABC):
         """Return `count` rows a sample, these at `places` among them and zeros between."""
 
     @abstractmethod
-    def scaled(self, factor: np.ndarray) -> Rows:
-        """Return the rows with weight i's column multiplied by `factor[i]`, `(size,)`, positive."""
+    def scaled(self, factor: np.ndarray | float) -> Rows:
+        """Return the rows with weight i's column multiplied by `factor[i]`, `(size,)`, positive, or all by a number."""
 
     @abstractmethod
     def push(self, v: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ class PlainRows(Rows):
     def part(self, which: slice) -> Rows:
         return PlainRows(self.values[..., which, :, :])
 
-    def scaled(self, factor: np.ndarray) -> Rows:
+    def scaled(self, factor: np.ndarray | float) -> Rows:
         return PlainRows(self.values * factor)
 
     def push(self, v: np.ndarray) -> np.ndarray:
@@ -136,6 +136,8 @@ def to_rows(delta: np.ndarray, moved: np.ndarray) -> np.ndarray:
 
 def from_rows(delta: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Return `sum_i c_ib delta_ib (..., B, out)`, the transpose of `to_rows`."""
+    if delta.shape[-3] == 1:
+        return c[..., 0, :, None] * delta[..., 0, :, :]
     return (c.swapaxes(-1, -2)[..., None, :] @ delta.swapaxes(-3, -2))[..., 0, :]
 
 

@@ -46,7 +46,9 @@ class StepMetric:
         self._options: dict[str, Any] = {"joint": bool(joint), "solve": solve, "tol": float(tol)}
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named
             self._passed = forward_pass(problem, self.w)
-            check_finite(problem, self._passed.states[len(problem.network.data) :])
+            self._peaks = [float(abs(state).max(initial=0.0)) for state in self._passed.states]
+            if not np.isfinite(self._peaks).all():
+                check_finite(problem, self._passed.states[len(problem.network.data) :])
             self._factors = _factors_with_slope(problem, self._passed)
 
     @property
@@ -98,8 +100,7 @@ class StepMetric:
         (factor,) = self._factors or [np.ones((2, 1, 1))]
         mass = self.problem.mass
         sizes = [abs(factor[:-1]).max(), abs(factor[-1]).max(), mass.min(initial=1.0), mass.max(initial=1.0)]
-        states = max(abs(state).max(initial=0.0) for state in self.states)
-        return bool(min(sizes) >= RANGE and max(*sizes, states) <= 1.0 / RANGE)
+        return bool(min(sizes) >= RANGE and max(*sizes, *self._peaks) <= 1.0 / RANGE)
 
     def _blocks(self, dtype: type) -> list[Block]:
         """Return the blocks with the slope as their last row, in a precision."""
