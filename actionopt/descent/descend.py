@@ -12,6 +12,7 @@ from actionopt.backprop import adjoints
 from actionopt.descent.options import Options
 from actionopt.descent.result import Descent
 from actionopt.errors import InputError, SolverError
+from actionopt.metric.damping import Damping
 from actionopt.metric.move import Move, move
 from actionopt.metric.sampling import sampled
 from actionopt.metric.step_metric import StepMetric
@@ -68,6 +69,7 @@ def descend(
     solve: str = "auto",
     tol: float = 1e-2,
     cooldown: float = 0.4,
+    adapt: bool = True,
     not_finite: str = "stop",
     manifolds: Iterable[Manifold] = (),
     seed: int = 0,
@@ -102,6 +104,10 @@ def descend(
         How G is inverted and how exactly; see `LayerMetric`.
     cooldown : float
         Share of the steps at the end over which alpha falls linearly to zero.
+    adapt : bool
+        Whether the mass follows the steps, where step is "model": a factor of it falls while steps are too short and
+        rises, to four at most, where they make the energy of the next batch rise; it stays while alpha cools down. So a
+        mass that is off by ten costs little. Without, D is the problem's mass throughout.
     not_finite : "stop" or "skip"
         What to do with a batch where states, gradient or metric are not finite: end the run, or leave it out.
     manifolds : iterable of Stiefel, Positive, Simplex or Ball
@@ -146,7 +152,7 @@ def descend(
         state = _resumed(problem, w)
     else:
         options = Options(
-            batch, epochs, step, momentum, trust, rows, metric, solve, tol, cooldown, not_finite, seed
+            batch, epochs, step, momentum, trust, rows, metric, solve, tol, cooldown, adapt, not_finite, seed
         )  # fmt: skip
         options.check(problem)
         state = _started(problem, w, options)
@@ -170,7 +176,8 @@ def _started(problem: Problem, w: Any, options: Options) -> Descent:
     w = problem.initial_weights(options.seed) if w is None else problem.check_point(w, "starting weights").copy()
     none = np.zeros(0)
     return Descent(
-        w, w, none, none, 0, none, 0, False, "running", "", options, None, problem.name, problem.samples
+        w, w, none, none, 0, none, none, 0, False, "running", "", options, None, problem.name, problem.samples,
+        Damping(),
     )  # fmt: skip
 
 
@@ -214,12 +221,12 @@ def _run(
 ) -> Descent:
     """Go from a state to the end; every state on the way is whole, so Ctrl-C loses at most one step."""
     options, per_epoch = state.options, state.options.steps_of(problem.samples)
-    sizes = list(state.step_sizes)
+    sizes, factors = list(state.step_sizes), list(state.mass_factors)
 
-    def ended(status: str, message: str, **changes: Any) -> Descent:
+    def ended(status: str, message: str) -> Descent:
         success = status in ("finished", "stopped")
         return replace(
-            state, **{"step_sizes": np.array(sizes)[: state.steps], **changes},
+            state, step_sizes=np.array(sizes)[: state.steps], mass_factors=np.array(factors)[: state.steps],
             status=status, message=message, success=success,
         )  # fmt: skip
 
@@ -233,10 +240,15 @@ def _run(
                         place = f"epoch {state.epochs + 1}, batch {index + 1} of {per_epoch}"
                         return ended(taken.status, f"{place}: {taken.message}")
                     sizes.append(np.nan)
+                    factors.append(state.damping.factor)
                     state = replace(state, steps=state.steps + 1, skipped=state.skipped + 1)
                 else:
-                    sizes.append(taken.step_size)
-                    state = replace(state, last=taken.weights, direction=taken.direction, steps=state.steps + 1)
+                    found, damping = taken
+                    sizes.append(found.step_size)
+                    factors.append(damping.factor)
+                    state = replace(
+                        state, last=found.weights, direction=found.direction, damping=damping, steps=state.steps + 1
+                    )
                 bar.update()
             state = _measure(problem, state, measure)
             bar.set_postfix_str(f"energy {state.energy[-1]:.4g}")
@@ -258,8 +270,8 @@ class Failure:
     message: str
 
 
-def _step(batch: Problem, state: Descent, index: int, where: Placed) -> Move | Failure:
-    """Take a step on a batch."""
+def _step(batch: Problem, state: Descent, index: int, where: Placed) -> tuple[Move, Damping] | Failure:
+    """Take a step on a batch; also return the damping that remembers it."""
     options = state.options
     total = options.epochs * options.steps_of(state.samples)
     signs = options.signs(state.epochs, index)
@@ -267,13 +279,16 @@ def _step(batch: Problem, state: Descent, index: int, where: Placed) -> Move | F
         batch = sampled(batch, int(options.rows), signs)
     try:
         metric = StepMetric(batch, state.last, joint=options.metric == "joint", solve=options.solve, tol=options.tol)
+        cooled, damping = options.cooled(state.steps, total), state.damping
+        if options.adapts and cooled == 1.0:
+            damping = damping.judged(metric, state.direction, options.momentum)
         found = move(
-            metric,
+            metric.with_mass(damping.factor),
             options.step,
             momentum=options.momentum,
             previous=state.direction,
             trust=options.trust,
-            damping=options.damping(state.steps, total),
+            cooled=cooled,
             euclidean=options.metric == "euclidean",
             manifolds=where,
         )
@@ -285,7 +300,7 @@ def _step(batch: Problem, state: Descent, index: int, where: Placed) -> Move | F
         return Failure("not finite", str(error))
     if not np.isfinite(found.weights).all():
         return Failure("not finite", "the step is not finite; take a smaller one")
-    return found
+    return found, damping.noted(found)
 
 
 def _is_finite(batch: Problem, w: np.ndarray) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,12 @@ import numpy as np
 from actionopt.archive import ResultFile
 from actionopt.descent.options import Options
 from actionopt.errors import InputError
+from actionopt.metric.damping import Damping
 
 if TYPE_CHECKING:
     from actionopt.descent.result import Descent
 
-ARRAYS = ("last", "best", "energy", "validation", "step_sizes")
+ARRAYS = ("last", "best", "energy", "validation", "step_sizes", "mass_factors", "damping")
 FACTS = {
     "steps": int,
     "skipped": int,
@@ -26,12 +27,13 @@ FACTS = {
     "samples": int,
     "options": dict,
 }
-FILE = ResultFile("actionopt.descent", 2, "descent", "Descent.save", FACTS)
+FILE = ResultFile("actionopt.descent", 3, "descent", "Descent.save", FACTS)
 
 
 def write_descent(descent: Descent, path: str | Path) -> Path:
     """Write `descent` to `path`, whole or not at all."""
-    arrays = {name: np.asarray(getattr(descent, name), dtype=float) for name in ARRAYS}
+    found = {name: getattr(descent, name) for name in ARRAYS} | {"damping": astuple(descent.damping)}
+    arrays = {name: np.asarray(values, dtype=float) for name, values in found.items()}
     if descent.direction is not None:
         arrays["direction"] = np.asarray(descent.direction, dtype=float)
     facts = {name: getattr(descent, name) for name in FACTS}
@@ -47,7 +49,8 @@ def read_descent(path: str | Path) -> dict[str, Any]:
 def _check(path: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
     sizes = {name: array.shape for name, array in arrays.items() if name in ("last", "best", "direction")}
     vectors = all(array.ndim == 1 and array.dtype == float for array in arrays.values())
-    if set(arrays) - {"direction"} != set(ARRAYS) or not vectors or len(set(sizes.values())) != 1:
+    complete = set(arrays) - {"direction"} == set(ARRAYS) and arrays["damping"].size == len(fields(Damping))
+    if not complete or not vectors or len(set(sizes.values())) != 1:
         raise InputError(f"{path} holds no descent of this version: its arrays are not those of one")
     if set(facts["options"]) != {field.name for field in fields(Options)}:
         raise InputError(f"{path} holds no descent of this version: its options are not those of one")

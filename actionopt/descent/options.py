@@ -31,6 +31,7 @@ class Options:
     solve: str
     tol: float
     cooldown: float
+    adapt: bool
     not_finite: str
     seed: int
 
@@ -51,6 +52,8 @@ class Options:
         ):
             if value not in known:
                 raise unknown_name(what, value, known)
+        if not isinstance(self.adapt, (bool, np.bool_)):
+            raise InputError(f"adapt must be True or False, got {self.adapt!r}")
         if not isinstance(self.cooldown, numbers.Real) or not 0.0 <= float(self.cooldown) <= 1.0:
             raise InputError(f"cooldown must be a share of the steps, in [0, 1], got {self.cooldown!r}")
 
@@ -58,7 +61,12 @@ class Options:
         """Return the number of steps an epoch."""
         return -(-samples // self.batch)
 
-    def damping(self, step: int, steps: int) -> float:
+    @property
+    def adapts(self) -> bool:
+        """Whether the mass follows the steps: only those whose size is the model's tell anything about it."""
+        return bool(self.adapt) and self.step == "model"
+
+    def cooled(self, step: int, steps: int) -> float:
         """Return the factor of step number `step` of `steps`: one, then falling linearly to zero after the last."""
         left = (steps - step) / steps
         return min(1.0, left / self.cooldown) if self.cooldown else 1.0

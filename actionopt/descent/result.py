@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt.descent.options import Options
+from actionopt.metric.damping import Damping
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,8 @@ class Descent:
         Steps taken, those that were skipped included.
     step_sizes : array (steps,)
         alpha of every step, NaN where it was skipped.
+    mass_factors : array (steps,)
+        What the mass was multiplied by at every step.
     skipped : int
         Batches that were left out because something was not finite there.
     success : bool
@@ -48,6 +51,8 @@ class Descent:
         The problem's.
     samples : int
         The problem's.
+    damping : Damping
+        What the next factor of the mass depends on.
 
     Examples
     --------
@@ -62,6 +67,7 @@ class Descent:
     validation: np.ndarray
     steps: int
     step_sizes: np.ndarray
+    mass_factors: np.ndarray
     skipped: int
     success: bool
     status: str
@@ -70,6 +76,7 @@ class Descent:
     direction: np.ndarray | None
     name: str
     samples: int
+    damping: Damping
 
     @property
     def weights(self) -> np.ndarray:
@@ -105,7 +112,8 @@ class Descent:
         from actionopt.descent.file import read_descent
 
         fields: dict[str, Any] = read_descent(path)
-        return cls(**{**fields, "options": Options(**fields["options"])})
+        options, damping = Options(**fields["options"]), Damping(*fields["damping"].tolist())
+        return cls(**{**fields, "options": options, "damping": damping})
 
     def __repr__(self) -> str:
         energy = f"energy {self.energy[-1]:.4g}" if self.epochs else "no epoch yet"

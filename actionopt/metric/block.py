@@ -66,6 +66,11 @@ class Block:
         """Return the block of one node, of a block with one leading axis."""
         return replace(self, rows=[piece.at(node) for piece in self.rows])
 
+    def heavier(self, factor: float) -> Block:
+        """Return the block with all masses times a factor."""
+        root = float(np.sqrt(factor))
+        return Block(self.label, self.weights, self.root * root, [piece.scaled(1.0 / root) for piece in self.rows])
+
     def product(self, v: np.ndarray) -> np.ndarray:
         """Return `G v (..., size)`."""
         scaled = self.root * v

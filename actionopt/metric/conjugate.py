@@ -140,7 +140,7 @@ def projected(first: float, last: float, tol: float) -> float:
 
 
 def _first_guess(form: Form, b: np.ndarray, starts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the solution's projection on earlier solutions, and its residual (Fischer 1998); both may be written to."""
+    """Return the solution's projection on earlier solutions, and its residual (Fischer 1998), as new arrays."""
     if not starts:
         return np.zeros_like(b), b.copy()
     basis = np.linalg.qr(np.stack(starts, axis=1))[0]

@@ -64,7 +64,7 @@ def move(
     momentum: float = 0.0,
     previous: np.ndarray | None = None,
     trust: float | None = None,
-    damping: float = 1.0,
+    cooled: float = 1.0,
     euclidean: bool = False,
     manifolds: Placed | None = None,
 ) -> Move:
@@ -83,11 +83,10 @@ def move(
     trust : float, optional
         Bound on `|J x|^2` of a step, in units of the energy; where None that of `trust_of` for "model" and none for
         a number.
-    damping : float
+    cooled : float
         Factor of the step size, as a schedule wants it.
     euclidean : bool
         Whether the direction is that of the mass alone, `x = D^{-1} g + momentum x_prev`; the model stays.
-
     manifolds : list, optional
         Where weights stay on manifolds, as `tangent.placed` finds it: the direction is tangent to them, and what the
         step leaves of second order is retracted.
@@ -106,7 +105,7 @@ def move(
         alpha = step_along(slope, curvature, change, trust_of(metric) if trust is None else trust)
     else:
         alpha = bounded(float(step_size), change, np.inf if trust is None else trust)
-    alpha *= damping
+    alpha *= cooled
     weights = metric.w - alpha * x
     return Move(retracted(weights, manifolds) if manifolds else weights, x, alpha, slope, curvature, change)
 

@@ -10,6 +10,7 @@ import numpy as np
 from actionopt.backprop import forward_pass
 from actionopt.errors import InputError, SolverError
 from actionopt.metric.batched import room
+from actionopt.metric.damping import Damping
 from actionopt.metric.kinds import Kind, kind_of
 from actionopt.metric.layer_metric import check_options, finite_gradient
 from actionopt.metric.move import check_step, move
@@ -26,11 +27,15 @@ class Momentum:
     ----------
     share : float
         mu of `x = G^{-1} (g + mu mass x_prev)`, in [0, 1).
+    adapt : bool
+        Whether the mass follows the steps, as in `ao.descend`; for steps of "model" size, one point at a time.
 
     Attributes
     ----------
     direction : array (n,) or None
         x of the last step.
+    damping : Damping
+        `.factor` of the mass, and what it is judged by.
 
     Examples
     --------
@@ -39,10 +44,11 @@ class Momentum:
     ...     w = ao.step(problem, w, 0.1, momentum=memory)
     """
 
-    def __init__(self, share: float = 0.5) -> None:
+    def __init__(self, share: float = 0.5, adapt: bool = False) -> None:
         check_step(0.0, share, None)
-        self.share = float(share)
+        self.share, self.adapt = float(share), bool(adapt)
         self.direction: np.ndarray | None = None
+        self.damping = Damping()
 
     def __repr__(self) -> str:
         return f"Momentum({self.share})"
@@ -123,6 +129,10 @@ def step(
             passed = forward_pass(problem, w)
         return w - float(step_size) * finite_gradient(problem, passed) / problem.mass
     inverse = StepMetric(problem, w, joint=kind.together, solve=solve, tol=tol)
+    adapts = memory.adapt and step_size == "model"
+    if adapts:
+        memory.damping = memory.damping.judged(inverse, memory.direction, memory.share)
+        inverse = inverse.with_mass(memory.damping.factor)
     taken = move(
         inverse,
         step_size,
@@ -133,6 +143,8 @@ def step(
         manifolds=where,
     )
     memory.direction = taken.direction
+    if adapts:
+        memory.damping = memory.damping.noted(taken)
     return taken.weights
 
 
@@ -153,6 +165,8 @@ def _steps(
         raise InputError(f"step takes weights ({problem.size},) or (S, {problem.size}), got shape {w.shape}")
     if memory.direction is not None and memory.direction.shape != w.shape:
         raise InputError(f"this momentum remembers {memory.direction.shape}, not the shape {w.shape} of the weights")
+    if memory.adapt:
+        raise InputError("a momentum that adapts the mass follows one point: give every point a call and its own")
     check_options(solve, tol)
     manifolds = tuple(manifolds)
     weights, directions = np.empty_like(w), np.zeros_like(w)

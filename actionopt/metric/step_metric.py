@@ -7,6 +7,7 @@ looked at when it is found: where rounding could reach a tenth of the tolerance,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -43,7 +44,9 @@ class StepMetric:
     ) -> None:
         check_options(solve, tol)
         self.problem, self.w = problem, problem.check_point(w).copy()
+        self._given = problem
         self._options: dict[str, Any] = {"joint": bool(joint), "solve": solve, "tol": float(tol)}
+        self._factor, self._pulled = 1.0, dict[type, list[Block]]()
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named
             self._passed = forward_pass(problem, self.w)
             self._peaks = [float(abs(state).max(initial=0.0)) for state in self._passed.states]
@@ -55,6 +58,33 @@ class StepMetric:
     def states(self) -> list[np.ndarray]:
         """States of all nodes of the network, data first."""
         return self._passed.states
+
+    def with_mass(self, factor: float) -> StepMetric:
+        """Return the metric with all masses times a factor; what was pulled back is shared."""
+        if factor == 1.0:
+            return self
+        found, problem = copy(self), copy(self.problem)
+        problem.mass = self.problem.mass * factor
+        found.problem, found._factor = problem, self._factor * factor
+        vars(found).pop("plain", None)
+        return found
+
+    @cached_property
+    def energy(self) -> float:
+        """E of the batch at these weights."""
+        mean = float(self.problem.network.values(NUMPY, self.states).mean())
+        return mean + 0.5 * self.problem.weight_decay * float(self.w @ self.w)
+
+    def fall(self, d: np.ndarray) -> float:
+        """Return `g . d`, without the gradient where it is not at hand."""
+        if self._factors is None or "gradient" in vars(self):
+            return float(self.gradient @ d)
+        fall = self.problem.weight_decay * float(self.w @ d)
+        for whole in self._blocks(np.float32 if self._single else np.float64):
+            slope = whole.part(slice(-1, None))
+            pushed = slope.push(whole.root * d[whole.weights].astype(whole.root.dtype, copy=False))
+            fall += float(pushed.sum()) * slope.shape[1] ** -0.5
+        return fall
 
     @cached_property
     def gradient(self) -> np.ndarray:
@@ -86,7 +116,7 @@ class StepMetric:
             return self.plain.solve_gradient(v)
         found = None
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # single precision may overflow
-            if self._options["tol"] >= SINGLE and self._in_range:
+            if self._single:
                 found = self._solved(self._blocks(np.float32), v, exactly=False)
         if found is None:
             found = self._solved(self._blocks(np.float64), v, exactly=True)
@@ -95,8 +125,10 @@ class StepMetric:
         return found
 
     @property
-    def _in_range(self) -> bool:
-        """Whether squares of what is pulled back, and of states and mass, are far from the ends of single precision."""
+    def _single(self) -> bool:
+        """Whether single precision may do: for the tolerance, and as squares of numbers are far from its ends."""
+        if self._options["tol"] < SINGLE:
+            return False
         (factor,) = self._factors or [np.ones((2, 1, 1))]
         mass = self.problem.mass
         sizes = [abs(factor[:-1]).max(), abs(factor[-1]).max(), mass.min(initial=1.0), mass.max(initial=1.0)]
@@ -104,12 +136,19 @@ class StepMetric:
 
     def _blocks(self, dtype: type) -> list[Block]:
         """Return the blocks with the slope as their last row, in a precision."""
+        if dtype not in self._pulled:
+            self._pulled[dtype] = self._pull(dtype)
+        blocks, factor = self._pulled[dtype], self._factor
+        return blocks if factor == 1.0 else [block.heavier(factor) for block in blocks]
+
+    def _pull(self, dtype: type) -> list[Block]:
+        """Pull back, with the problem's own mass."""
         passed, factors = self._passed, self._factors or []
         if dtype is not np.float64:
             passed = ForwardPass(passed.w, _in(dtype, passed.pieces), _in(dtype, passed.states))
             factors = _in(dtype, factors)
         with np.errstate(over="ignore", invalid="ignore"):
-            return metric_blocks(self.problem, passed, joint=self._options["joint"], check=False, factors=factors)
+            return metric_blocks(self._given, passed, joint=self._options["joint"], check=False, factors=factors)
 
     def _solved(self, blocks: Sequence[Block], v: np.ndarray | None, *, exactly: bool) -> Direction | None:
         """Solve block by block; None where that is not exact enough in the blocks' precision."""

@@ -28,7 +28,7 @@ def classes(rng: np.random.Generator) -> ao.Problem:
 
 
 def test_a_run_is_steps_on_batches_of_a_shuffled_epoch(problem: ao.Problem) -> None:
-    found = ao.descend(problem, batch=25, epochs=2, momentum=0.4, tol=1e-10, cooldown=0.5, seed=3)
+    found = ao.descend(problem, batch=25, epochs=2, momentum=0.4, tol=1e-10, cooldown=0.5, adapt=False, seed=3)
     w, memory, steps = problem.initial_weights(3), np.zeros(problem.size), []
     for epoch in range(2):
         order = np.random.default_rng([3, epoch]).permutation(60)
@@ -48,9 +48,23 @@ def test_a_run_is_steps_on_batches_of_a_shuffled_epoch(problem: ao.Problem) -> N
 
 
 def test_it_learns_and_the_full_batch_descends(problem: ao.Problem) -> None:
-    found = ao.descend(problem, batch=60, epochs=25, momentum=0.0, cooldown=0.0)
+    found = ao.descend(problem, batch=60, epochs=25, momentum=0.0, cooldown=0.0, adapt=False)
     assert found.energy[-1] < 1e-3 < 0.1 * problem.energy(problem.initial_weights(0))
     assert (np.diff(found.energy) < 0.0).all()
+    np.testing.assert_array_equal(found.mass_factors, 1.0)
+
+
+def test_a_mass_that_is_far_too_large_is_made_smaller(classes: ao.Problem) -> None:
+    heavy = ao.Problem(classes.modules, classes.inputs, classes.targets, classes.loss, mass=10.0)
+    plain = ao.descend(heavy, batch=15, epochs=8, adapt=False)
+    found = ao.descend(heavy, batch=15, epochs=8)
+    assert found.energy[-1] < 0.6 * plain.energy[-1]
+    factors, cooling = found.mass_factors, int(0.6 * found.steps) + 1
+    assert factors[0] == 1.0
+    assert factors.min() < 0.2
+    np.testing.assert_array_equal(factors[cooling:], factors[cooling])  # what alpha leaves out is not the mass's fault
+    numeric = ao.descend(heavy, batch=15, epochs=2, step=0.1)
+    np.testing.assert_array_equal(numeric.mass_factors, 1.0)
 
 
 @pytest.mark.parametrize("metric", ["layerwise", "joint", "euclidean"])
@@ -92,9 +106,10 @@ def test_a_run_goes_on_from_a_file_to_the_same_bits(classes: ao.Problem, rows: A
     part = ao.descend(classes, validation=classes, callback=stops_after(2), **options)
     assert (part.status, part.epochs, part.success) == ("stopped", 2, True)
     rest = ao.descend(classes, ao.Descent.load(part.save(tmp_path / "run.npz")), validation=classes)
-    for name in ("last", "best", "energy", "validation", "step_sizes", "direction"):
+    for name in ("last", "best", "energy", "validation", "step_sizes", "direction", "mass_factors"):
         np.testing.assert_array_equal(getattr(rest, name), getattr(whole, name))
-    assert (rest.status, rest.options) == ("finished", whole.options)
+    assert (rest.status, rest.options, rest.damping) == ("finished", whole.options, whole.damping)
+    assert len(set(whole.mass_factors)) > 3  # the mass moved, so that going on depends on it
 
 
 class Interrupting(ao.Module):
@@ -201,6 +216,7 @@ def test_units_do_not_matter(classes: ao.Problem) -> None:
         ({"momentum": 1.0}, "momentum must be a number in"),
         ({"trust": -1.0}, "trust must be a positive number"),
         ({"cooldown": 1.5}, "cooldown must be a share of the steps"),
+        ({"adapt": "yes"}, "adapt must be True or False"),
         ({"not_finite": "ignore"}, "unknown not_finite 'ignore'"),
         ({"metric": "layer"}, "unknown metric 'layer'; did you mean 'layerwise'"),
         ({"solve": "lu"}, "unknown solve 'lu'"),
