@@ -17,6 +17,7 @@ from actionopt.errors import InputError, unknown_name
 from actionopt.problem import Problem
 
 GUESSES = ("flow", "line")
+WAVES = 3  # of a random guess
 ARCS = 2  # directions in which a guess is bent
 
 
@@ -112,6 +113,21 @@ def _given(task: ActionTask, guess: Any) -> np.ndarray:
     if not np.isfinite(array).all():
         raise InputError("guess must be finite")
     return array if array.shape == points else scheme.interpolate(scheme.times, array)
+
+
+def random_guess(task: ActionTask, seed: int) -> np.ndarray:
+    """Return the line, bent by three sines of random directions that together are about as large as it is long.
+
+    Where it does not move, the length is that of its position, else one.
+    """
+    line, points = _line(task), task.scheme.points
+    fraction = ((points - points[0]) / (points[-1] - points[0]))[:, None]
+    size = float(np.linalg.norm(line[-1] - line[0]) or np.linalg.norm(line[0]) or 1.0)
+    rng = np.random.default_rng(seed)
+    for wave in range(1, WAVES + 1):
+        aside = rng.standard_normal(task.size) * 0.5 * size / (wave * np.sqrt(task.size))
+        line = line + np.sin(wave * np.pi * fraction) * aside
+    return np.clip(line, task.lower, task.upper)
 
 
 def arcs(task: ActionTask, line: np.ndarray) -> list[np.ndarray]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from actionopt.action.density.gradient_flow import GradientFlowDensity
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.examine import Looks, found_and_examined
 from actionopt.action.free_horizon import is_free, over_horizons
-from actionopt.action.guess import GuessInterrupted, first_guess
+from actionopt.action.guess import GuessInterrupted, first_guess, random_guess
 from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.newton.solve import make_density
 from actionopt.action.outcome import judged_minimiser
@@ -24,9 +25,10 @@ from actionopt.action.system import System
 from actionopt.action.task import ActionTask, Limits, make_task
 from actionopt.action.trajectory import Trajectory
 from actionopt.action.verdict import CAUTIONS
-from actionopt.errors import SolverError
+from actionopt.errors import InputError, SolverError
 from actionopt.memory import check_memory
 from actionopt.problem import Problem
+from actionopt.starts import from_starts, start_points
 
 
 def minimize_action(
@@ -54,6 +56,7 @@ def minimize_action(
     progress: bool = False,
     certify: bool = True,
     throw: bool = True,
+    starts: Any = None,
 ) -> Trajectory:
     """Find a trajectory of least action.
 
@@ -108,6 +111,9 @@ def minimize_action(
         Raise if the solver stops early or on a saddle; otherwise the best trajectory comes back with its status. A
         minimum comes back in any case: "underresolved" or "horizon too short" are its statuses where it may not be
         what one looks for, and `success` is then False.
+    starts : int or sequence of guesses, optional
+        Minimise from so many guesses, the default one and others bent at random, or from each of these, in place of
+        `guess`. The least action is returned; its `.starts` lists the distinct minima, and the starts that failed.
 
     Returns
     -------
@@ -131,24 +137,35 @@ def minimize_action(
     >>> bool(0.5 < path.action < 0.51)                   # 1/2 as the time grows
     True
     """
+    options_of_one: dict[str, Any] = {
+        "scheme": scheme,
+        "solver": solver,
+        "formulation": formulation,
+        "metric": metric,
+        "bounds": bounds,
+        "constraint": constraint,
+        "start_constraint": start_constraint,
+        "end_constraint": end_constraint,
+        "second_order": second_order,
+        "escape": escape,
+        "tol": tol,
+        "max_iterations": max_iterations,
+        "options": options,
+        "progress": progress,
+        "certify": certify,
+    }
+    if starts is not None:
+        if guess is not None:
+            raise InputError("minimize_action takes a guess, or many starts, not both")
+        laid = make_scheme(scheme, make_grid(1.0 if is_free(horizon) else horizon, steps, times))
+        task = make_task(what, start, end, laid, bounds, constraint, metric)
+
+        def solve(guess: Any) -> Trajectory:
+            on = {"horizon": horizon, "steps": steps, "times": times, "guess": guess, "throw": False}
+            return minimize_action(what, start, end, **on, **options_of_one)
+
+        return _from_starts(task, starts, throw, solve)
     if times is None and is_free(horizon):
-        options_of_one: dict[str, Any] = {
-            "scheme": scheme,
-            "solver": solver,
-            "formulation": formulation,
-            "metric": metric,
-            "bounds": bounds,
-            "constraint": constraint,
-            "start_constraint": start_constraint,
-            "end_constraint": end_constraint,
-            "second_order": second_order,
-            "escape": escape,
-            "tol": tol,
-            "max_iterations": max_iterations,
-            "options": options,
-            "progress": progress,
-            "certify": certify,
-        }
         found = over_horizons(
             minimize_action, what, start, end, horizon=horizon, steps=steps, guess=guess, options=options_of_one
         )
@@ -237,3 +254,25 @@ def _guess_so_far(task: ActionTask, points: np.ndarray, began: float) -> Traject
 
 def _energy(what: System) -> Callable[[np.ndarray], Any] | None:
     return what.energy if what.has_energy else None
+
+
+def _from_starts(task: ActionTask, starts: Any, throw: bool, solve: Callable[[Any], Trajectory]) -> Trajectory:
+    """Minimise from every guess and keep the least action."""
+
+    def given(guesses: Any) -> list[Any]:
+        if isinstance(guesses, (str, Trajectory)) or not isinstance(guesses, Iterable):
+            raise InputError(f"starts must be how many, or a sequence of guesses, got {type(guesses).__name__}")
+        return list(guesses)
+
+    best, found = from_starts(
+        solve,
+        start_points("starts", starts, lambda seed: random_guess(task, seed) if seed else None, given),
+        value=lambda path: path.action,
+        place=lambda path: path.points,
+        usable=lambda path: path.status in ("converged", *CAUTIONS),
+        message=lambda path: f"{path.status}: {path.message}",
+    )
+    best = replace(best, starts=found)
+    if throw and not found.minima:
+        raise SolverError(f"none of {len(found.values)} starts ended in a minimum; the lowest: {best.message}", best)
+    return best

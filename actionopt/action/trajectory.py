@@ -69,6 +69,8 @@ class Trajectory(TrajectoryData):
         "converged", or why the solver stopped.
     message : str
         What happened and, where it failed, what to try.
+    starts : Starts or None
+        Where there were many starts: the distinct minima, and the starts that failed. It is not saved.
     stats : dict
         Iterations, times in seconds (build and solve apart), and what the solver adds.
 

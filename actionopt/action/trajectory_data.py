@@ -10,6 +10,7 @@ import numpy as np
 
 from actionopt.action.deferred import Deferring
 from actionopt.action.scheme import Scheme, make_scheme
+from actionopt.starts import Starts
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +38,7 @@ class TrajectoryData(Deferring):
     status: str = field(default_factory=lambda: "converged")
     message: str = field(default_factory=str)
     stats: dict[str, Any] = field(default_factory=dict)
+    starts: Starts[Any] | None = None
 
     @cached_property
     def discretisation(self) -> Scheme:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt.constrained.history import History
+from actionopt.starts import Starts
 from actionopt.tables import html_table, text_table
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Solution:
         Whether the curvature is positive, clear of its error; None where that cannot be told.
     history : History or None
         Energy and gradient norm after every iteration, with its `plot`, where the solver keeps one.
+    starts : Starts or None
+        Where there were many starts: the distinct minima, and the starts that failed.
     stats : dict
         solver, formulation, iterations, build_time and solve_time in seconds, the residuals of the first-order
         conditions (stationarity, infeasibility, complementarity), `scale`, the same relative to it (`scaled_...`), and
@@ -77,6 +80,7 @@ class Solution:
     bounds_multipliers: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)
     constraint_multipliers: list[np.ndarray] = field(default_factory=list, repr=False)
     adjoint_error: float = 0.0
+    starts: Starts[Solution] | None = field(default=None, repr=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.weights, dtype=dtype)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from actionopt.constrained.history import Moment
 from actionopt.constrained.solution import Solution
 from actionopt.constrained.solvers import make_solver
 from actionopt.constrained.task import make_task
-from actionopt.errors import SolverError
+from actionopt.errors import InputError, SolverError
 from actionopt.problem import Problem, takes_problem
+from actionopt.starts import from_starts, start_points
 
 
 @takes_problem
@@ -31,6 +35,7 @@ def train(
     second_order: bool = False,
     bounds: Any = None,
     constraints: Any = (),
+    starts: Any = None,
 ) -> Solution:
     """Minimise E over the weights with an NLP solver, within bounds and subject to constraints.
 
@@ -71,6 +76,9 @@ def train(
         Bounds on the weights, numbers or arrays `(n,)`, of a module `(n_a,)`; None on a side is none.
     constraints : Constraint or sequence of Constraint
         Conditions on states of nodes and on weights of modules.
+    starts : int or array (S, n), optional
+        Train from so many `problem.initial_weights(seed)`, or from each of these points, in place of `w0`. The best end
+        is returned; its `.starts` lists the distinct minima, and the starts that failed with their messages.
 
     Returns
     -------
@@ -81,7 +89,8 @@ def train(
     InputError
         If start, solver, formulation or options cannot be used.
     SolverError
-        If the solver stops early; its `result` is the Solution at the last iterate.
+        If the solver stops early, from every start where there are many; its `result` is the Solution at the last
+        iterate, of the lowest energy.
 
     Examples
     --------
@@ -89,6 +98,23 @@ def train(
     >>> found.status, bool(found.gradient_norm < 1e-6)
     ('converged', True)
     """
+    if starts is not None:
+        if w0 is not None:
+            raise InputError("train takes w0, or many starts, not both")
+        single: dict[str, Any] = {
+            "solver": solver,
+            "formulation": formulation,
+            "tol": tol,
+            "max_iterations": max_iterations,
+            "options": options,
+            "progress": progress,
+            "callback": callback,
+            "time_limit": time_limit,
+            "second_order": second_order,
+            "bounds": bounds,
+            "constraints": constraints,
+        }
+        return _from_starts(problem, starts, throw, lambda w: train(problem, w, throw=False, **single))
     chosen = make_solver(solver)
     task = make_task(
         problem,
@@ -110,3 +136,26 @@ def train(
     if throw and not solution.success and not moved_to_a_saddle:
         raise SolverError(solution.message, solution)
     return solution
+
+
+def _from_starts(problem: Problem, starts: Any, throw: bool, solve: Callable[[np.ndarray], Solution]) -> Solution:
+    """Train from every start and keep the best."""
+
+    def given(points: Any) -> list[np.ndarray]:
+        points = problem.check_weights(points, "starts")
+        if points.ndim != 2:
+            raise InputError(f"starts must be how many, or points (S, {problem.size}), got shape {points.shape}")
+        return list(points)
+
+    best, found = from_starts(
+        solve,
+        start_points("starts", starts, problem.initial_weights, given),
+        value=lambda solution: solution.energy,
+        place=lambda solution: solution.weights,
+        usable=lambda solution: solution.success,
+        message=lambda solution: f"{solution.status}: {solution.message}",
+    )
+    best = replace(best, starts=found)
+    if throw and not best.success:
+        raise SolverError(f"none of {len(found.values)} starts ended in a minimum; the lowest: {best.message}", best)
+    return best
