@@ -6,11 +6,13 @@ Figures are made without pyplot: no global state, no window, nothing to close. M
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#7F7F7F"  # reads on light and on dark ground
 CMAP = "cividis"  # for surfaces: even in lightness, the same to colour-blind readers
 SUFFIXES = (".png", ".svg", ".pdf")
+SCREEN = 110  # dots an inch where a notebook shows a figure
 UNITS = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.0}
 NARROW, PRINT = 4.5, 8.0  # inches below which a figure is a column of a paper, and its words' size in points
 
@@ -67,7 +70,20 @@ def figure(
         from matplotlib.figure import Figure
 
         fig = Figure(figsize=(width or 4.8 * cols, height or 3.2 * rows), layout="constrained")
-        return fig, fig.subplots(rows, cols, **options)
+        drawn = fig.subplots(rows, cols, **options)
+        for shown in (fig, *fig.axes):  # a notebook shows what a cell ends with: figures without pyplot have to say how
+            vars(shown)["_repr_png_"] = partial(_png, fig)
+        return fig, drawn
+
+
+def _png(fig: Figure) -> bytes:
+    """Return a figure as PNG, as notebooks ask for it."""
+    dark = _is_dark(fig)
+    _finish(fig, (_DARK if dark else _LIGHT)["ink"])
+    image = io.BytesIO()
+    with house(dark):
+        fig.savefig(image, format="png", dpi=SCREEN)
+    return image.getvalue()
 
 
 def axes(ax: Axes | None = None, *, dark: bool = False) -> Axes:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -12,7 +15,7 @@ def progress_bar(total: int | None, what: str, show: bool) -> Iterator[Callable[
     if not show:
         yield lambda note=None: None
         return
-    from tqdm import tqdm
+    tqdm = _bar()
 
     with tqdm(total=total, desc=what, leave=False) as bar:
 
@@ -22,3 +25,14 @@ def progress_bar(total: int | None, what: str, show: bool) -> Iterator[Callable[
                 bar.set_postfix_str(note)
 
         yield tick
+
+
+def _bar() -> Any:
+    """Return the bar that fits: in a notebook that has widgets one of them, else one of characters."""
+    if "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is not None:
+        from tqdm.notebook import tqdm
+
+        return tqdm
+    from tqdm import tqdm
+
+    return tqdm

@@ -7,7 +7,9 @@ of the repository, and a page for each source file that some page links to.
 from __future__ import annotations
 
 import ast
+import base64
 import importlib
+import json
 import posixpath
 import re
 from collections.abc import Iterator
@@ -70,8 +72,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made = dict(generated())
     for path in sorted(DOCS.rglob("*.md")):
         made[path.relative_to(DOCS).as_posix()] = path.read_text(encoding="utf-8")
-    made = {name: _resolved(name, text) for name, text in made.items()}
-    sources = sorted({target for text in made.values() for target in _sources(text)})
+    made = {name: _resolved(name, text) if isinstance(text, str) else text for name, text in made.items()}
+    sources = sorted({target for text in made.values() if isinstance(text, str) for target in _sources(text)})
     for target in sources:
         made[f"source/{target}.md"] = source_page(target)
     for name, text in made.items():
@@ -94,7 +96,7 @@ def page_of(name: str) -> str:
     return f"api/{'classes' if name[0].isupper() else 'functions'}/{name}.md"
 
 
-def generated() -> Iterator[tuple[str, str]]:
+def generated() -> Iterator[tuple[str, str | bytes]]:
     """Yield the pages that are made, by their place in docs/."""
     yield "api/index.md", api_index()
     for names in grouped().values():
@@ -103,10 +105,39 @@ def generated() -> Iterator[tuple[str, str]]:
     yield "cli.md", commands()
     yield "problems.md", problems()
     yield "gallery.md", gallery()
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        yield from notebook(path)
     for path, page in OUTSIDE.items():
         if page != "index.md":
             text = (ROOT / path).read_text(encoding="utf-8")
             yield page, LINK.sub(lambda m: m[0] if "://" in m[2] else f"](../{m[2]}{m[3] or ''})", text)
+
+
+def notebook(path: Path) -> Iterator[tuple[str, str | bytes]]:
+    """Yield a notebook as a page with what its cells left, and its pictures."""
+    parts = []
+    for place, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(text)
+            continue
+        parts.append(f"```python\n{text}\n```")
+        for output in cell["outputs"]:
+            data = output.get("data", {"text/plain": output.get("text", "")})
+            picture = next((kind for kind in ("image/gif", "image/png") if kind in data), None)
+            if picture is not None:
+                name = f"{path.stem}-{place}.{picture[-3:]}"
+                parts.append(f"![{_before(text)}]({name})")
+                yield f"notebooks/{name}", base64.b64decode(data[picture])
+            else:
+                parts.append(f"```text\n{''.join(data['text/plain']).rstrip()}\n```")
+    parts.append(f"[The notebook's source](../../notebooks/{path.name})")
+    yield f"notebooks/{path.stem}.md", "\n\n".join(parts) + "\n"
+
+
+def _before(code: str) -> str:
+    """Return the last line of a cell, which drew its picture, as the picture's words."""
+    return code.strip().splitlines()[-1].replace("[", "(").replace("]", ")")
 
 
 def api_index() -> str:
@@ -163,6 +194,8 @@ def gallery() -> str:
 def source_page(target: str) -> str:
     """Show a file, or list a folder's files with their first sentences."""
     path = ROOT / target
+    if path.suffix == ".ipynb":
+        return f"# {target}\n\nOpen it with Jupyter from a clone of the repository.\n"
     if path.is_dir():
         rows = [f"- `{target}/{p.name}` — {_document(p)[0]}" for p in sorted(path.glob("[a-z]*.py"))]
         return "\n".join([f"# {target}/\n", *rows, ""])
