@@ -185,8 +185,8 @@ def gallery() -> str:
     for path in sorted((ROOT / "plots").glob("[a-z]*.py")):
         title, rest = _document(path)
         parts.append(f"## {path.stem.replace('_', ' ')}\n")
-        if (DOCS / "figures" / "gallery" / f"{path.stem}.svg").exists():
-            parts.append(f"![{title}](figures/gallery/{path.stem}.svg)\n")
+        drawn = (f"figures/gallery/{path.stem}.svg", f"figures/{path.stem}.png")
+        parts += [f"![{title}]({name})\n" for name in drawn if (DOCS / name).exists()][:1]
         parts += [f"{title}\n\n{rest.strip()}\n", f"[The script](../plots/{path.name})\n"]
     return "\n".join(parts)
 
