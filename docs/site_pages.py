@@ -37,11 +37,12 @@ GROUPS = {
     "Losses": ["Loss", "SquaredError", "SoftmaxCrossEntropy", "Logistic", "CustomLoss", "WeightedLoss"],
     "Adjoints and training": [
         "adjoints", "Adjoints", "check_adjoints", "AdjointCheck", "train", "Solution", "control", "Constraint",
-        "proximal_step", "Stiefel", "Positive", "Simplex", "Ball",
+        "proximal_step", "Stiefel", "Positive", "Simplex", "Ball", "plot_adjoints",
     ],
     "Metric and mini-batches": ["LayerMetric", "BatchedMetric", "step", "Momentum", "descend", "Descent"],
     "Flow and action": [
         "flow", "minimize_action", "continue_action", "path_through", "Lagrangian", "Drift", "Trajectory",
+        "Ensemble", "plot_landscape", "plot_phase",
     ],
     "Paths": ["least_action_path", "GeometricPath", "quasipotential", "Quasipotential", "eyring_kramers_rate"],
     "Contraction and stability": [
@@ -55,7 +56,7 @@ GROUPS = {
         "bound_lipschitz", "LipschitzBounds", "prove_stability", "StabilityProof",
     ],
 }  # fmt: skip
-REST = "Many at once, figures, errors"
+REST = "Many at once, errors"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

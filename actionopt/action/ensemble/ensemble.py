@@ -33,6 +33,13 @@ class Ensemble(list[Trajectory]):
         Whether all runs are a success.
     failed : list of int
         Which are not.
+
+    Examples
+    --------
+    >>> starts = np.stack([problem.initial_weights(seed) for seed in range(3)])
+    >>> runs = ao.flow(problem, starts, horizon=1.0, steps=10)
+    >>> runs.weights.shape, runs.success
+    ((3, 11, 17), True)
     """
 
     def __init__(self, runs: Iterable[Trajectory], times: np.ndarray) -> None:
