@@ -8,6 +8,7 @@ between the cuts of the network's order, without controls but for states that st
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +37,7 @@ class FixedWeights:
         began = time.perf_counter()
         self.program = program = LiftedProgram(graph, multiplier_sign(solver), fixed=True)
         if solver == "fatrop":
-            check_stages(program.layout.stages)
+            check_stages(program.layout.stages, math.inf)
         self.nlp = NlpSolver(
             program.x,
             program.energy,

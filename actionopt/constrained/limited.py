@@ -19,10 +19,11 @@ from actionopt.constrained.ended import Ended, solution_of
 from actionopt.constrained.endings import ENDED, Slow
 from actionopt.constrained.energy import Energy, EnergyPoint
 from actionopt.constrained.history import Watcher
-from actionopt.constrained.newton import check_newton, is_deep, watching
+from actionopt.constrained.newton import check_newton, is_deep
 from actionopt.constrained.solution import Solution
 from actionopt.constrained.stages import why_no_chain
 from actionopt.constrained.task import TrainTask
+from actionopt.constrained.watching import watching
 from actionopt.errors import InputError
 from actionopt.newton.lifted import LiftedNewton, LiftedResult
 from actionopt.newton.point import largest

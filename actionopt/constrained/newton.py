@@ -15,8 +15,7 @@ Either ends in Newton's method, which looks for negative curvature before it cal
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from actionopt.constrained.history import Watcher
 from actionopt.constrained.solution import Solution
 from actionopt.constrained.stages import Chain, why_no_chain
 from actionopt.constrained.task import TrainTask
+from actionopt.constrained.watching import watching
 from actionopt.errors import InputError
 from actionopt.metric.kronecker import KroneckerMetric
 from actionopt.metric.output_factor import loss_factor
@@ -38,7 +38,6 @@ from actionopt.newton.point import Minimum, Point, Precondition, largest
 from actionopt.newton.trust_region import TrustRegion
 from actionopt.ops import NUMPY
 from actionopt.problem import Problem
-from actionopt.progress import progress_bar
 
 DEEP, BATCH, OWN = 10, 400, 200  # modules from which, and numbers a state and weights a module up to which, to lift
 MANY = 40_000  # numbers in all states from which the Kronecker metric pays
@@ -79,14 +78,6 @@ def check_newton(task: TrainTask) -> None:
         )
     if task.options:
         raise InputError(f"options are those of CasADi's solvers, solver 'newton' takes none; got {task.options!r}")
-
-
-@contextmanager
-def watching(task: TrainTask, scale: float) -> Iterator[Watcher]:
-    """Yield what writes the history of a run down, shows it, and ends it where the task says so."""
-    limit = np.inf if task.time_limit is None else task.time_limit
-    with progress_bar(None, f"train {task.problem.name}", task.progress) as tick:
-        yield Watcher(scale, task.callback, limit, tick)
 
 
 def energy_scale(problem: Problem, w: np.ndarray) -> float:

@@ -9,6 +9,7 @@ so that dw = -eta G^{-1} g, and the multipliers are the adjoints at the point of
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import casadi as ca
@@ -82,7 +83,7 @@ def _as_nlp(
 ) -> NlpSolution:
     h, q, a = parts
     if solver == "fatrop":
-        check_stages(program.layout.stages)
+        check_stages(program.layout.stages, math.inf)
     step = ca.MX.sym("step", program.layout.size)
     lam_f, lam_g = ca.MX.sym("lam_f"), ca.MX.sym("lam_g", a.shape[0])
     value = 0.5 * ca.dot(step, ca.mtimes(h, step)) + ca.dot(q, step)

@@ -14,6 +14,7 @@ import numpy as np
 
 from actionopt.constrained.backpropagated import largest, simulate
 from actionopt.constrained.certify import Certificate, certify, solution_of, unresolved, valley
+from actionopt.constrained.endings import ADVICE, ENDED
 from actionopt.constrained.further import falls_by_newton
 from actionopt.constrained.limited import is_limited, train_limited, why_not_newton
 from actionopt.constrained.newton import train_newton
@@ -21,7 +22,9 @@ from actionopt.constrained.scale import terms_at
 from actionopt.constrained.solution import Solution
 from actionopt.constrained.task import TrainTask, resolve_formulation
 from actionopt.constrained.training import solve_casadi
-from actionopt.errors import unknown_name
+from actionopt.constrained.watching import Iterates, watching
+from actionopt.errors import InputError, unknown_name
+from actionopt.nlp.deadline import STOPPABLE
 from actionopt.nlp.plugins import installed_solvers, is_nlp_solver
 
 COARSE = 100  # times tol: what "newton", which does not go on at the scale of single weights, is held to for each
@@ -47,8 +50,21 @@ class Casadi:
 
     def solve(self, task: TrainTask) -> Solution:
         task = replace(task, formulation=resolve_formulation(task.problem, task.formulation, task.solver))
-        with np.errstate(all="ignore"):  # what is not finite is named
-            return solution_of(task, _refined(task), task.formulation)
+        if task.callback is not None and task.solver not in STOPPABLE:
+            raise InputError(
+                f"solver {task.solver!r} shows no iterations, leave callback out or take newton, {', '.join(STOPPABLE)}"
+            )
+        with np.errstate(all="ignore"), watching(task) as watcher:  # what is not finite is named
+            iterates = Iterates(task, watcher)
+            iterates(task.start)
+            found = solution_of(task, _refined(task, iterates), task.formulation)
+        iterates.raise_error()
+        if iterates.status in ENDED and not found.success:
+            count, status = len(watcher.history) - 1, iterates.status
+            message = f"{task.solver}: {status} after {count} iterations; {ADVICE[status]}"
+            stats = {**found.stats, "iterations": count}
+            found = replace(found, status=status, message=message, stats=stats)
+        return replace(found, history=watcher.history)
 
 
 class Newton:
@@ -115,9 +131,9 @@ def make_solver(name: str) -> TrainSolver:
     return Casadi()
 
 
-def _refined(task: TrainTask) -> Certificate:
+def _refined(task: TrainTask, iterates: Iterates) -> Certificate:
     left = _Clock(task)
-    trained, transcription = solve_casadi(task)
+    trained, transcription = solve_casadi(task, iterates)
     certificate = certify(task, trained)
     scale = task.scale
     for _ in range(REFINED):

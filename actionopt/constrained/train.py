@@ -62,10 +62,10 @@ def train(
     options : mapping, optional
         CasADi's options for the solver, such as `{"ipopt": {"linear_solver": "mumps"}}`.
     progress : bool
-        Whether to show energy and gradient norm while "newton" works.
+        Whether to show energy and gradient norm after every iteration.
     callback : callable, optional
-        Gets `.iteration`, `.energy`, `.gradient_norm`, `.seconds` and `.weights` after every iteration of "newton"; the
-        run ends where it returns True.
+        Gets `.iteration`, `.energy`, `.gradient_norm`, `.seconds` and `.weights` after every iteration of "newton",
+        ipopt, fatrop and the SQP methods; the run ends where it returns True.
     time_limit : float
         Seconds after which the solver ends, with the status "time limit".
     second_order : bool

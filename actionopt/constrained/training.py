@@ -8,6 +8,7 @@ Lifted, the states are variables and the equations constraints (`LiftedProgram`)
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,8 +24,10 @@ from actionopt.nlp import NlpSolution, NlpSolver, Stages
 from actionopt.nlp.plugins import merged
 from actionopt.symbolic import over_samples
 
+Watch = Callable[[np.ndarray], bool]
 LARGE = 500  # weights beyond which ipopt gets limited-memory second derivatives of the condensed energy
 WIDE = 3000  # variables of one stage beyond which fatrop, whose stages are dense, is refused
+LONG, TYPICAL = 60.0, 20  # seconds of set-up and so many iterations beyond which fatrop wants a time limit
 # where few weights meet many samples MUMPS's own ordering fills the factor (20 times slower on iris); deep chains of
 # few samples are better left to it
 NESTED_DISSECTION = {"ipopt": {"mumps_pivot_order": 5}}
@@ -59,15 +62,15 @@ class Transcription(Protocol):
     def solve(self, start: np.ndarray | Trained, scale: float) -> Trained: ...
 
 
-def transcribe(task: TrainTask) -> Transcription:
-    """Build the program of a task for CasADi's solvers.
+def transcribe(task: TrainTask, watch: Watch | None = None) -> Transcription:
+    """Build the program of a task for CasADi's solvers; `watch` gets the weights of every iterate, and may end a solve.
 
     Raises
     ------
     InputError
         If the solver or an option is unknown, or the network has no stages for fatrop.
     """
-    return (Lifted if task.formulation == "lifted" else Condensed)(task)
+    return (Lifted if task.formulation == "lifted" else Condensed)(task, watch)
 
 
 def _settings(task: TrainTask) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def _settings(task: TrainTask) -> dict[str, Any]:
 class Lifted:
     """States of the batch are variables and the nodes' equations constraints."""
 
-    def __init__(self, task: TrainTask) -> None:
+    def __init__(self, task: TrainTask, watch: Watch | None = None) -> None:
         began = time.perf_counter()
         problem = task.problem
         settings = _settings(task)
@@ -90,7 +93,7 @@ class Lifted:
             SymbolicNetwork(problem), sign, penalty=task.penalty, constraints=task.constraints
         )
         if task.solver == "fatrop":
-            check_stages(program.layout.stages)
+            check_stages(program.layout.stages, task.time_limit)
         self.limits = program.limits(task.bounds)
         self.nlp = NlpSolver(
             program.x,
@@ -99,6 +102,7 @@ class Lifted:
             stages=program.layout.stages,
             derivatives=program.derivatives,
             equality=self.limits["lbg"] == self.limits["ubg"],
+            watch=None if watch is None else lambda x: watch(x[program.layout.weights]),
             **settings,
         )
         self.nlp.build_time = time.perf_counter() - began  # the expressions included
@@ -138,7 +142,7 @@ class Lifted:
 class Condensed:
     """States are eliminated, which leaves the weights alone."""
 
-    def __init__(self, task: TrainTask) -> None:
+    def __init__(self, task: TrainTask, watch: Watch | None = None) -> None:
         began = time.perf_counter()
         problem, settings = task.problem, _settings(task)
         self.task = task
@@ -168,9 +172,9 @@ class Condensed:
         g = ca.vertcat(ca.MX(0, 1), *parts)
         stages = Stages((0,), (problem.size,), (g.numel(),))
         if task.solver == "fatrop":
-            check_stages(stages)
+            check_stages(stages, task.time_limit)
         equality = self.limits["lbg"] == self.limits["ubg"]
-        self.nlp = NlpSolver(w, energy, g, stages=stages, equality=equality, **settings)
+        self.nlp = NlpSolver(w, energy, g, stages=stages, equality=equality, watch=watch, **settings)
         self.nlp.build_time = time.perf_counter() - began  # the expressions included
 
     def solve(self, start: np.ndarray | Trained, scale: float) -> Trained:
@@ -187,17 +191,38 @@ class Condensed:
         return Trained(found, found.x, None, None, found.lam_x, shaped)
 
 
-def check_stages(stages: Stages) -> None:
-    """Raise InputError where a stage is too wide for fatrop."""
+def check_stages(stages: Stages, time_limit: float | None = None) -> None:
+    """Raise InputError where a stage is too wide for fatrop, or it would work for long and was given no time limit."""
     widest = max(x + u for x, u in zip(stages.states, stages.controls, strict=True))
     if widest > WIDE:
         raise InputError(
             f"solver 'fatrop' factorises stages densely, and one of this network has {widest} variables: weights that "
             "are used at several depths, or states that skip, hold it together; take solver='ipopt'"
         )
+    setup, iteration = fatrop_seconds(stages)
+    if time_limit is None and setup + TYPICAL * iteration > LONG:
+        raise InputError(
+            f"solver 'fatrop' factorises stages densely: here, {len(stages.states)} of up to {widest} variables, it "
+            f"takes about {setup:.2g} s to set up and {iteration:.2g} s an iteration; solver='newton' and 'ipopt' take "
+            "less, so do fewer samples, and with a time_limit= it runs all the same"
+        )
 
 
-def solve_casadi(task: TrainTask) -> tuple[Trained, Transcription]:
+def fatrop_seconds(stages: Stages) -> tuple[float, float]:
+    """Estimate CasADi's set-up of fatrop and one iteration, in seconds of a core of 2024.
+
+    The set-up inserts block after block into one sparse matrix: entries of all blocks, times stages. An iteration is a
+    dense factorisation a stage. Both were measured on chains of 3 to 200 stages, 6 to 2500 variables each, and are
+    right to within a factor of two there.
+    """
+    widths = [x + u for x, u in zip(stages.states, stages.controls, strict=True)]
+    onward = [*stages.states[1:], 0]
+    blocks = zip(widths, onward, stages.constraints, strict=True)
+    entries = sum(width * (width + after + rows) for width, after, rows in blocks)
+    return entries * (1e-7 + 8e-9 * len(widths)), 5e-10 * sum(float(width) ** 3 for width in widths)
+
+
+def solve_casadi(task: TrainTask, watch: Watch | None = None) -> tuple[Trained, Transcription]:
     """Solve a task by one of CasADi's NLP solvers; the transcription can be solved again."""
-    transcription = transcribe(task)
+    transcription = transcribe(task, watch)
     return transcription.solve(task.start, task.scale), transcription

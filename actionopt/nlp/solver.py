@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,6 +121,8 @@ class NlpSolver:
         Seconds after which a solve ends with the status "time limit".
     interrupt : Interrupt, optional
         Where somebody beside the plugin looks whether Ctrl-C came; without, ipopt, fatrop and the SQP methods do.
+    watch : callable, optional
+        Gets the unknowns `(nx,)` after every iteration of these, and ends the solve where it returns True.
     options : mapping, optional
         CasADi's options for the plugin, merged over the defaults; the solver's own go below its name, as in
         `{"ipopt": {"linear_solver": "mumps"}}`.
@@ -149,6 +151,7 @@ class NlpSolver:
         max_iterations: int = 1000,
         time_limit: float | None = None,
         interrupt: Interrupt | None = None,
+        watch: Callable[[np.ndarray], bool] | None = None,
         options: Mapping[str, Any] | None = None,
         equality: Any = True,
         stages: Stages | None = None,
@@ -163,7 +166,7 @@ class NlpSolver:
         self.interrupt = Interrupt() if interrupt is None else interrupt
         self._heeded = interrupt is not None or solver in STOPPABLE
         asked = solver in STOPPABLE and "iteration_callback" not in (options or {})
-        cache, self.deadline = program.cache(solver), Deadline(time_limit, self.interrupt if asked else None)
+        cache, self.deadline = program.cache(solver), Deadline(time_limit, self.interrupt if asked else None, watch)
         chosen = merged(default_options(solver, tol, max_iterations), options)
         if solver == "fatrop":
             if stages is None:
@@ -197,14 +200,16 @@ class NlpSolver:
         try:
             with self._interrupts():
                 self.interrupt.until = self.deadline.latest
-                return interruptible(call, self.interrupt), self.function.stats()
+                found = interruptible(call, self.interrupt)
+            if not (self.deadline.ended and self.name == "fatrop"):  # which may have gone on
+                return found, self.function.stats()
         except KeyboardInterrupt:
             if not self.deadline.missed:
                 if not self.deadline.seen:
                     raise
                 self.interrupt.raised = True
-            start = {"x": given["x0"], "lam_x": np.zeros(self.function.size1_in("x0")), "lam_g": given["lam_g0"]}
-            return {**start, **self.deadline.seen}, {}
+        start = {"x": given["x0"], "lam_x": np.zeros(self.function.size1_in("x0")), "lam_g": given["lam_g0"]}
+        return {**start, **self.deadline.seen}, {}
 
     def solve(
         self,
