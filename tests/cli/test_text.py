@@ -29,7 +29,6 @@ NAMES = [
     "é漢字🎉",
     "<script>&'\"",
     "a\nb\u2028\u202e",
-    "",
 ]
 FLOW = ("--horizon", "1", "--steps", "3")
 
