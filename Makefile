@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # NumPy and SciPy each bring an OpenBLAS; two thread pools on few cores slow small products down several times
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-oldest test-newest lint types docs gallery format clean
+.PHONY: demo test test-oldest test-newest test-random mutants lint types docs gallery format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.with-problems
@@ -22,6 +22,14 @@ test-oldest: $(VENV)-oldest/.made
 
 test-newest: $(VENV)-newest/.made
 	$(VENV)-newest/bin/python -m pytest -m "not slow"
+
+# the properties with fresh seeds and more of them, as a machine does at night
+test-random: $(VENV)/.with-test
+	ACTIONOPT_RANDOM=1 $(BIN)/python -m pytest tests/fuzz tests/test_invariants.py tests/metric tests/ops
+
+# small faults in the files that differ from main, or FILES=, which their tests, or TESTS=, do not notice
+mutants: $(VENV)/.with-test $(VENV)/.with-dev
+	FILES="$(FILES)" TESTS="$(TESTS)" VENV="$(VENV)" .ci/mutants
 
 lint: $(VENV)/.with-dev
 	$(BIN)/ruff check .

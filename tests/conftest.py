@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import settings
 
 # one process, a shared machine: no wall-clock deadline decides a test, and every run draws the same examples
 settings.register_profile("actionopt", deadline=None, derandomize=True, max_examples=40)
-settings.load_profile("actionopt")
+settings.register_profile("fresh", deadline=None, derandomize=False, max_examples=400)  # make test-random
+settings.load_profile("fresh" if os.environ.get("ACTIONOPT_RANDOM") else "actionopt")
 
 
 @pytest.fixture

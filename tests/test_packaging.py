@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import venv
 import zipfile
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,8 @@ import actionopt as ao
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = shutil.ignore_patterns(".*", "out", "build", "dist", "*.egg-info", "__pycache__", "tests", "benchmarks")
 CLEAN = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+
+EXTRAS = ("sklearn", "onnx", "distributed", "dask", "pandas", "pytest", "hypothesis", "mpmath", "torch", "IPython")
 
 pytestmark = pytest.mark.slow
 
@@ -30,11 +35,22 @@ def run(command: Sequence[str | Path], folder: Path) -> str:
     return result.stdout
 
 
-def environment(folder: Path, *packages: str | Path) -> Path:
-    """Make a virtual environment with these packages and return its folder of programs."""
-    venv.create(folder, with_pip=True)
+def environment(folder: Path, *packages: str | Path, libraries: bool = False) -> Path:
+    """Make a virtual environment with these packages and return its folder of programs.
+
+    With `libraries` it sees the packages beside this interpreter, so that none are fetched again: not the checkout,
+    whose own path file is not followed from there.
+    """
+    venv.create(folder, with_pip=not libraries)
     programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
-    run([programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages], folder)
+    pip = [programs / "python", "-m", "pip"]
+    if libraries:
+        (site,) = (folder / "lib").glob("python*/site-packages")
+        places: dict[str, None] = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+        places[str(metadata.distribution("numpy").locate_file(""))] = None
+        (site / "libraries.pth").write_text("\n".join(places))
+        pip = [sys.executable, "-m", "pip", "--python", programs / "python"]
+    run([*pip, "install", "--quiet", "--disable-pip-version-check", *packages], folder)
     return programs
 
 
@@ -61,15 +77,22 @@ def test_contents(distributions: tuple[Path, Path, Path]) -> None:
     assert modules | {"setup.cfg", "pyproject.toml", "LICENSE"} <= sources
 
 
-def test_installs_into_a_bare_environment(distributions: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    programs = environment(tmp_path / "bare", distributions[2])
+@pytest.mark.parametrize("kind", ["sdist", "wheel"])
+def test_installs_into_an_empty_environment(distributions: tuple[Path, Path, Path], tmp_path: Path, kind: str) -> None:
+    """What is installed is the distribution and not the checkout, and it works by its three doors."""
+    programs = environment(tmp_path / "empty", distributions[1 + (kind == "wheel")], libraries=True)
+    code = "import actionopt as ao; print(ao.__file__)"
+    place = run([programs / "python", "-W", "error", "-c", code], tmp_path)
+    assert (tmp_path / "empty") in Path(place.strip()).parents
     assert ao.__version__ in run([programs / "actionopt", "--version"], tmp_path)
+    shutil.copy(ROOT / "problems" / "xor.py", tmp_path)
+    run([programs / "actionopt", "flow", "xor.py", "--horizon", "1", "--steps", "4", "--out", "flow.npz"], tmp_path)
+    said = run([programs / "python", "-m", "actionopt", "check", "xor.py", "--json"], tmp_path)
+    assert json.loads(said)["ok"] is True
+    # what an extra brings is not needed: it is as if it were not there
     code = (
-        "import actionopt as ao, numpy as np; "
-        "p = ao.Problem(ao.Dense(2, 1, 'tanh'), np.eye(2), np.ones(2), ao.SquaredError()); "
-        "print(ao.__file__, ao.flow(p, p.initial_weights(), horizon=1.0, steps=4).success)"
+        "import sys; sys.modules.update(dict.fromkeys(" + repr(EXTRAS) + "))\n"
+        "import actionopt as ao; print(ao.Trajectory.load('flow.npz').success, ao.load_problem('xor.py').size)"
     )
-    place, success = run([programs / "python", "-W", "error", "-c", code], tmp_path).split()
-    assert success == "True"
-    assert (tmp_path / "bare") in Path(place).parents
-    run([programs / "python", "-m", "pip", "check"], tmp_path)
+    assert run([programs / "python", "-W", "error", "-c", code], tmp_path).split() == ["True", "17"]
+    run([sys.executable, "-m", "pip", "--python", programs / "python", "check"], tmp_path)
