@@ -12,6 +12,7 @@ from actionopt.errors import InputError
 from actionopt.network import Network
 from actionopt.ops import NUMPY
 from actionopt.stacking import unrolled
+from actionopt.tables import html_table
 
 
 class Trained(Protocol):
@@ -58,6 +59,14 @@ class Adjoints:
         samples = self.states[0].shape[-2] if self.states else 0
         size = float(np.abs(self.gradient).max(initial=0.0))
         return f"Adjoints(states of sizes {sizes}, {samples} samples, largest gradient entry {size:.3g})"
+
+    def _repr_html_(self) -> str:
+        labels = [place.label for place in self.network.nodes[len(self.network.data) :]]
+        rows = [
+            (label, state.shape[-1], *(float(abs(array).max(initial=0.0)) for array in (state, adjoint)))
+            for label, state, adjoint in zip(labels, self.states, self.adjoints, strict=True)
+        ]
+        return html_table(("node", "size", "largest |state|", "largest |adjoint|"), rows, repr(self))
 
     def state(self, node: Any) -> np.ndarray:
         """Return the state of a node, given as it was written down or by name."""

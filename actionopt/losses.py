@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,9 @@ class Loss:
         return (
             f"{type(self).__name__}()" if type(self).__module__ == __name__ else f"{type(self).__name__}: {self.name}"
         )
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(repr(self))}</code>"
 
     def value(self, ops: Ops, y: Array, target: Array) -> Array:
         """Return the energy of each sample, `(..., B)`."""

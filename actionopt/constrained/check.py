@@ -119,6 +119,12 @@ class AdjointCheck:
         }
         return draw_by_module(ax, curves, f"{self.solver}: relative error {self.relative_error:.1e}")
 
+    def __repr__(self) -> str:
+        return (
+            f"AdjointCheck({'holds' if self.ok else 'FAILS'}: {len(self.modules)} modules, {self.solver}, relative "
+            f"error {self.relative_error:.1e}, gradient {self.gradient_error:.1e})"
+        )
+
     def _repr_html_(self) -> str:
         caption = f"{self.solver}: relative error {self.relative_error:.1e}, gradient {self.gradient_error:.1e}"
         return html_table(_HEADERS, self._rows(), caption)

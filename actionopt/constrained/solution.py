@@ -119,6 +119,12 @@ class Solution:
         }
         return draw_by_module(ax, curves, f"{self.stats['solver']}: energy {self.energy:.6g}")
 
+    def __repr__(self) -> str:
+        return (
+            f"Solution({self.status}: energy {self.energy:.6g}, |gradient| {self.gradient_norm:.1e}, "
+            f"{len(self.weights)} weights, {self.stats.get('solver')})"
+        )
+
     def _repr_html_(self) -> str:
         return html_table(_HEADERS, [self._row()], self.message)
 

@@ -12,6 +12,7 @@ from actionopt.contraction.rate import contraction_at, rates_along
 from actionopt.errors import InputError
 from actionopt.metric.batched import BatchedMetric
 from actionopt.problem import Problem, takes_problem
+from actionopt.tables import html_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,6 +110,10 @@ class Decay:
             f"Decay({self.status}: measured rate {self.measured_rate:.4g}, certified {self.certified_rate:.4g}, "
             f"to t = {self.times[-1]:.4g})"
         )
+
+    def _repr_html_(self) -> str:
+        row = (self.status, self.measured_rate, self.certified_rate, self.times[-1])
+        return html_table(("status", "measured rate", "certified rate", "to t"), [row], self.message)
 
 
 @takes_problem

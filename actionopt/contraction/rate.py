@@ -20,6 +20,7 @@ from actionopt.action.trajectory import Trajectory
 from actionopt.contraction.displacement import displacement
 from actionopt.errors import InputError
 from actionopt.problem import Problem, takes_problem
+from actionopt.tables import html_table
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Contraction:
 
     def __repr__(self) -> str:
         return f"Contraction(rate {self.rate:.6g} in the {self.metric} metric, {len(self.weights)} weights)"
+
+    def _repr_html_(self) -> str:
+        return html_table(("rate", "metric", "weights"), [(self.rate, self.metric, len(self.weights))])
 
 
 @takes_problem

@@ -10,6 +10,7 @@ import numpy as np
 
 from actionopt.descent.options import Options
 from actionopt.metric.damping import Damping
+from actionopt.tables import html_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,3 +119,8 @@ class Descent:
     def __repr__(self) -> str:
         energy = f"energy {self.energy[-1]:.4g}" if self.epochs else "no epoch yet"
         return f"Descent({self.name!r}: {self.status}, {self.epochs} epochs, {self.steps} steps, {energy})"
+
+    def _repr_html_(self) -> str:
+        last = [float(values[-1]) if len(values) else None for values in (self.energy, self.validation)]
+        headers = ("problem", "status", "epochs", "steps", "energy", "validation")
+        return html_table(headers, [(self.name, self.status, self.epochs, self.steps, *last)], self.message)

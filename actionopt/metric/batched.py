@@ -63,6 +63,7 @@ class BatchedMetric:
     def __init__(self, problem: Problem, w: Any, metric: str = "layerwise") -> None:
         check_problem("BatchedMetric", problem)
         kind = kind_of(metric)
+        self.name, self.metric = problem.name, metric
         self.w = np.asarray(w, dtype=float)
         self.mass = problem.mass
         nodes = self.w.reshape(-1, problem.size)
@@ -71,6 +72,9 @@ class BatchedMetric:
             with np.errstate(all="ignore"):
                 blocks = kind.blocks(problem, forward_pass(problem, nodes), check=False)
                 self.blocks = [_all_nodes(block, len(nodes)) for block in blocks if block.rank]
+
+    def __repr__(self) -> str:
+        return f"BatchedMetric({self.name!r}: {self.metric}, {len(self.mass)} weights, at w {self.w.shape})"
 
     def product(self, v: np.ndarray) -> np.ndarray:
         """Return `G v`: v has the axes of w, or more in front."""
