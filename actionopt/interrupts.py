@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextvars
 import math
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -90,7 +92,7 @@ def interruptible(work: Callable[[], Result], wish: Interrupt | None = None) -> 
     if threading.current_thread() is not threading.main_thread():
         return work()
     context, outcome = contextvars.copy_context(), _Outcome[Result]()
-    threading.Thread(target=context.run, args=(outcome.of, work), daemon=True).start()
+    _do(lambda: context.run(outcome.of, work))
     try:
         while not outcome.ended.wait(None if wish is None else TICK):
             if wish is not None and time.monotonic() > wish.until:
@@ -99,6 +101,25 @@ def interruptible(work: Callable[[], Result], wish: Interrupt | None = None) -> 
         _GIVEN_UP.append(outcome)
         raise
     return outcome.get()
+
+
+def _do(work: Callable[[], Any]) -> None:
+    """Carry work out in a thread that is idle, the last to become so, or in a new one.
+
+    None of them ever ends: a solver goes on writing to a stream that CasADi keeps with the thread that built it.
+    """
+    if not _IDLE:
+        jobs: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+        threading.Thread(target=_serve, args=(jobs,), name="actionopt", daemon=True).start()
+    else:
+        jobs = _IDLE.pop()
+    jobs.put(work)
+
+
+def _serve(jobs: SimpleQueue[Callable[[], Any]]) -> None:
+    while True:
+        jobs.get()()
+        _IDLE.append(jobs)
 
 
 def given_up() -> bool:
@@ -130,6 +151,10 @@ class _Outcome(Generic[Result]):
 
 
 _GIVEN_UP: list[_Outcome[Any]] = []
+_IDLE: list[SimpleQueue[Callable[[], Any]]] = []  # of the threads that wait for work
+if hasattr(os, "register_at_fork"):  # which a child process does not have
+    os.register_at_fork(after_in_child=_IDLE.clear)
+    os.register_at_fork(after_in_child=_GIVEN_UP.clear)
 
 
 def was_interrupted(result: Any) -> bool:

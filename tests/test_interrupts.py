@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextvars
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -242,3 +244,26 @@ def test_an_interrupted_certificate_keeps_what_it_was_to_certify(monkeypatch: py
     monkeypatch.setattr(minimize, "certify_flow", _pressed)
     (kept,) = ao.continue_action(XOR, W0, horizons=[1.0], steps=5, throw=False)
     assert (kept.status, kept.success, kept.distance) == ("interrupted", False, None)
+
+
+def test_a_thread_that_worked_goes_on_living() -> None:
+    """CasADi keeps the stream that a solver writes to with the thread that built it: were it gone, ipopt would crash."""
+    worked = interruptible(threading.current_thread)
+    deadline = time.monotonic() + 5
+    while not interrupts._IDLE and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert interruptible(threading.current_thread) in threading.enumerate()
+    assert worked.is_alive()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_starts_threads_of_its_own() -> None:
+    script = (
+        "import os, sys, time, warnings; warnings.simplefilter('ignore')\n"
+        "from actionopt.interrupts import interruptible\n"
+        "interruptible(lambda: 1); time.sleep(0.2)\n"
+        "child = os.fork()\n"
+        "if not child: os._exit(interruptible(lambda: 7))\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 7

@@ -57,11 +57,12 @@ def command(name: str, arguments: tuple[str, ...]) -> int:
     known = scripts()
     if name not in known:
         raise unknown_name("figure", name, known)
-    script = _load(name, known[name])
+    script = load(name, known[name])
     return int(script.main(list(arguments), prog_name=f"actionopt plot {name}", standalone_mode=False) or 0)
 
 
-def _load(name: str, path: Path) -> Any:
+def load(name: str, path: Path) -> Any:
+    """Return a script as a module; its command is `main`."""
     spec = importlib.util.spec_from_file_location(f"actionopt_plot_{name}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from actionopt.cli import main
+from actionopt.cli.plot import load, scripts
 
 Words = list[object]
 
@@ -39,27 +40,29 @@ NOT_AN_OPTION = ["--nonsense", "--", "-q", "--Json", "---", "-", "--set", "--hor
 
 
 def options_of(name: str) -> list[click.Option]:
-    """The options of a command that take a value."""
-    command = main.get_command(click.Context(main), name)
+    """The options of a command, or of a figure (`plot NAME`), that take a value."""
+    group, _, figure = name.partition(" ")
+    command = load(figure, scripts()[figure]).main if figure else main.get_command(click.Context(main), group)
     assert command is not None
     return [p for p in command.params if isinstance(p, click.Option) and not p.is_flag]
 
 
 def needed(name: str) -> Words:
     """Values for the options that a command requires."""
-    values: dict[str, Any] = {"--horizon": 0.1}
+    values: dict[str, Any] = {"--horizon": 0.1, "--weights": "width=2,3", "--rows": "width=2,3", "--path": "a.npz"}
     return [word for p in options_of(name) if p.required for word in (p.opts[0], values.get(p.opts[0], "out"))]
 
 
 def by_hand(name: str, path: Path, nowhere: Path) -> Iterator[Words]:
     """Command lines of one command, each with one thing wrong; `path` is a valid file, `nowhere` is not there."""
-    good: Words = [name, path, *needed(name)]
-    yield [name]
-    yield [name, *needed(name)]
-    yield [name, path, path, *needed(name)]
-    yield [name + "x", *good[1:]]
+    good: Words = [*name.split(), path, *needed(name)]
+    words = name.split()
+    yield words
+    yield [*words, *needed(name)]
+    yield [*words, path, path, *needed(name)]
+    yield [*words[:-1], words[-1] + "x", path, *needed(name)]
     for wrong in (nowhere, nowhere.parent, "", " ", "x" * 5000, f"{path}/x", "~", "*", "-", "--", f"{path}\n"):
-        yield [name, wrong, *needed(name)]
+        yield [*words, wrong, *needed(name)]
     for wrong in ("--nonsense", "--nonsense=3", "-q", "--Json", "--json=1", "-"):
         yield [*good, wrong]
     for setting in NOT_A_SETTING:
@@ -69,7 +72,7 @@ def by_hand(name: str, path: Path, nowhere: Path) -> Iterator[Words]:
     for option in options_of(name):
         flag = option.opts[0]
         yield [*good, flag]
-        yield [name, path, *without(needed(name), flag)] if option.required else [*good, flag]
+        yield [*words, path, *without(needed(name), flag)] if option.required else [*good, flag]
         if isinstance(option.type, (click.types.IntParamType, click.types.FloatParamType)):
             yield from ([*good, flag, wrong] for wrong in NOT_A_NUMBER)
         if isinstance(option.type, click.types.IntParamType):
@@ -109,7 +112,7 @@ def by_chance(name: str, path: Path, count: int, seed: int) -> Iterator[Words]:
         "3",
     ]
     for _ in range(count):
-        words: Words = [name, path, *needed(name)]
+        words: Words = [*name.split(), path, *needed(name)]
         for option in rng.sample(options_of(name), k=rng.randrange(3)):
             words += [option.opts[0], rng.choice(junk)]
         for _ in range(rng.randrange(1, 3)):
