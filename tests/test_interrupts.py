@@ -247,7 +247,7 @@ def test_an_interrupted_certificate_keeps_what_it_was_to_certify(monkeypatch: py
 
 
 def test_a_thread_that_worked_goes_on_living() -> None:
-    """CasADi keeps the stream that a solver writes to with the thread that built it: were it gone, ipopt would crash."""
+    """CasADi keeps the stream that a solver writes to with the thread that built it, which ipopt needs."""
     worked = interruptible(threading.current_thread)
     assert interruptible(threading.current_thread) in threading.enumerate()
     assert worked.is_alive()
