@@ -71,13 +71,14 @@ class Certificate:
     @property
     def proved(self) -> bool:
         """Whether the composed rates are proved on balls around the nodes."""
-        return self.radius is not None
+        return self.radius is not None and bool(np.isfinite(self.composed).all())
 
     @property
     def ok(self) -> bool:
         """Whether the composed rate is nowhere above the whole's, beyond rounding."""
         scale = max(abs(self.whole).max(), abs(self.rates).max(), self.couplings.max())
-        return bool((self.composed <= self.whole + ROUNDING * scale).all())
+        slack = ROUNDING * scale if np.isfinite(scale) else 0.0
+        return bool((self.composed <= self.whole + slack).all())
 
     @property
     def worst(self) -> int:
@@ -86,12 +87,14 @@ class Certificate:
 
     @property
     def status(self) -> str:
-        """One or two words: "contracting", "composition too weak", "not contracting" or "failed"."""
+        """One or two words: "contracting", "composition too weak", "not contracting", "undecided" or "failed"."""
         if not self.ok:
             return "failed"
         if self.composed.min() > 0.0:
             return "contracting"
-        return "composition too weak" if self.whole.min() > 0.0 else "not contracting"
+        if self.whole.min() > 0.0:
+            return "composition too weak"
+        return "not contracting" if self.radius is None else "undecided"
 
     @property
     def message(self) -> str:
@@ -105,6 +108,8 @@ class Certificate:
             "composition to show it: use the whole's rate",
             "not contracting": f"somewhere neighbouring solutions separate {where}: no certificate here. "
             "Weight decay, a larger mass or a start nearer to the minimum may contract",
+            "undecided": f"no rate above 0 was proved on balls of radius {self.radius} around the nodes: take a "
+            "smaller radius",
         }[self.status]
 
     def table(self) -> str:
@@ -214,7 +219,9 @@ def _proved(
     found = [prove_composition(problem, w, float(radius), slices) for w in nodes]
     rates, couplings = (np.array([getattr(one, name) for one in found]) for name in ("rates", "couplings"))
     composed, whole = (np.array([getattr(one, name) for one in found]) for name in ("composed", "whole"))
-    uniform = network_rate(rates.min(axis=0), couplings.max(axis=0))
+    least, most = rates.min(axis=0), couplings.max(axis=0)
+    known = np.isfinite(least).all() and np.isfinite(most).all()
+    uniform = network_rate(least, most) if known else ComposedRate(-np.inf, np.ones(len(least)))
     return Certificate(times, labels, rates, couplings, couplings, composed, whole, uniform, metric, float(radius))
 
 

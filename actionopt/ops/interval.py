@@ -18,7 +18,7 @@ import numpy as np
 from actionopt.errors import InputError
 from actionopt.ops.array import NUMPY
 from actionopt.ops.base import Array, Ops, checked_indices, columns_of, one_a_sample
-from actionopt.ops.rounded import TINY, UNIT, Interval, as_interval, enclosed, middle, padded, point
+from actionopt.ops.rounded import TINY, UNIT, Interval, as_interval, enclosed, middle, padded, point, unknown_stays
 
 
 class KinkError(InputError):
@@ -127,11 +127,7 @@ class IntervalOps(Ops):
         return as_interval(row).map(lambda x: np.broadcast_to(x, (*x.shape[:-2], samples, x.shape[-1])))
 
     def defined(self, x: Array, y: Array) -> Array:
-        x, y = as_interval(x), as_interval(y)
-        unknown = (y.lo == -np.inf) & (y.hi == np.inf)
-        if not unknown.any():
-            return x
-        return Interval(np.where(unknown, -np.inf, x.lo), np.where(unknown, np.inf, x.hi))
+        return unknown_stays(as_interval(x), as_interval(y))
 
     # monotone functions: the values at the ends
     def exp(self, x: Array) -> Array:
@@ -166,7 +162,7 @@ class IntervalOps(Ops):
         with np.errstate(all="ignore"):
             a, b = np.cosh(x.lo), np.cosh(x.hi)
             lo = np.where((x.lo <= 0.0) & (x.hi >= 0.0), 1.0, np.minimum(a, b))
-            return padded(lo, np.maximum(a, b), low=1.0)
+            return unknown_stays(padded(lo, np.maximum(a, b), low=1.0), x)
 
     def sin(self, x: Array) -> Array:
         return _wave(np.sin, as_interval(x), 0.5 * np.pi)
@@ -189,7 +185,7 @@ class IntervalOps(Ops):
 
     def relu(self, x: Array) -> Array:
         x = _smooth("relu", as_interval(x))
-        return x.map(lambda end: np.maximum(end, 0.0))
+        return unknown_stays(x.map(lambda end: np.maximum(end, 0.0)), x)
 
     def abs(self, x: Array) -> Array:
         x = _smooth("abs", as_interval(x))
@@ -204,13 +200,13 @@ class IntervalOps(Ops):
             slack = [
                 unit * (1.0 + abs(end) + abs(x).max(axis=-1, keepdims=True)) for end, x in ((lo, z.lo), (hi, z.hi))
             ]
-            return enclosed(lo - slack[0], hi + slack[1])
+            return unknown_stays(enclosed(lo - slack[0], hi + slack[1]), _worst(z))
 
     def softmax(self, z: Array) -> Array:
         z = as_interval(z)
         with np.errstate(all="ignore"):  # p_i grows with z_i and falls with every other z_j
             lo, hi = _least_share(z.lo, z.hi), _least_share(z.hi, z.lo)
-            return padded(lo, hi, units=4.0 * z.shape[-1] + 48.0, low=0.0, high=1.0)
+            return unknown_stays(padded(lo, hi, units=4.0 * z.shape[-1] + 48.0, low=0.0, high=1.0), _worst(z))
 
 
 INTERVAL = IntervalOps()
@@ -276,7 +272,7 @@ def _monotone(
     x = as_interval(x)
     with np.errstate(all="ignore"):  # NaN outside the domain, so everything
         lo = function(x.lo)
-        return padded(lo, lo if x.is_point else function(x.hi), units, low, high)
+        return unknown_stays(padded(lo, lo if x.is_point else function(x.hi), units, low, high), x)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -295,9 +291,11 @@ def _wave(function: Callable[[Any], np.ndarray], x: Interval, peak: float) -> In
         a, b = function(x.lo), function(x.hi)
         found = padded(np.minimum(a, b), np.maximum(a, b), low=-1.0, high=1.0)
         top, bottom = _meets(x, peak, 2.0 * np.pi), _meets(x, peak + np.pi, 2.0 * np.pi)
-        return enclosed(
-            np.where(bottom | ~np.isfinite(x.lo), -1.0, found.lo), np.where(top | ~np.isfinite(x.hi), 1.0, found.hi)
+        lo, hi = (
+            np.where(bottom | ~np.isfinite(x.lo), -1.0, found.lo),
+            np.where(top | ~np.isfinite(x.hi), 1.0, found.hi),
         )
+        return unknown_stays(enclosed(lo, hi), x)
 
 
 def _meets(x: Interval, offset: float, period: float) -> np.ndarray:
@@ -326,6 +324,12 @@ def _unless_unbounded(x: Interval, found: Interval) -> Interval:
     if not kink.any():
         return found
     return Interval(np.where(kink, -np.inf, found.lo), np.where(kink, np.inf, found.hi))
+
+
+def _worst(z: Interval) -> Interval:
+    """Everything where nothing is known of one of the last axis."""
+    unknown = ((z.lo == -np.inf) & (z.hi == np.inf)).any(axis=-1, keepdims=True)
+    return Interval(np.where(unknown, -np.inf, 0.0), np.where(unknown, np.inf, 0.0))
 
 
 def _least_share(own: np.ndarray, others: np.ndarray) -> np.ndarray:

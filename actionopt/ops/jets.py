@@ -18,7 +18,7 @@ from numpy.polynomial import Polynomial
 from actionopt.ops.base import Ops
 from actionopt.ops.dual import Dual, DualOps
 from actionopt.ops.interval import INTERVAL
-from actionopt.ops.rounded import Interval, as_interval, enclosed, point
+from actionopt.ops.rounded import Interval, as_interval, enclosed, point, unknown_stays
 
 Jet = Callable[[Any], Any]
 
@@ -115,7 +115,7 @@ def range_of(polynomial: Polynomial, x: Interval) -> Interval:
     for place, value in turns(tuple(polynomial.coef)):
         inside = ~((x.hi < place.lo) | (x.lo > place.hi))
         lo, hi = np.where(inside, np.minimum(lo, value.lo), lo), np.where(inside, np.maximum(hi, value.hi), hi)
-    return enclosed(lo, hi)
+    return unknown_stays(enclosed(lo, hi), x)
 
 
 @cache

@@ -5,7 +5,8 @@ matrix products add up in any order, with or without fused operations, and NumPy
 at most 4 units in the last place, as NumPy says of its own (here twice that is padded). Constants that a formula writes
 as Python numbers are the doubles they became.
 
-Where an end is not a number both become infinite: nothing is known there. 0 times infinity is everything.
+Where an end is not a number both become infinite: nothing is known there, not even that there is a number, and nothing
+is known of any function of it. 0 times infinity is everything.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class Interval(Incomparable):
             a, b = self.lo * self.lo, self.hi * self.hi
             lo = np.where((self.lo <= 0.0) & (self.hi >= 0.0), 0.0, np.minimum(a, b))
             found = _multiplied(lo, np.maximum(a, b), (self.lo == 0.0) & (self.hi == 0.0))
-        return Interval(np.maximum(found.lo, 0.0), found.hi)
+        return unknown_stays(Interval(np.maximum(found.lo, 0.0), found.hi), self)
 
     def reciprocal(self) -> Interval:
         """Return `1 / x`: everything where 0 is inside."""
@@ -172,7 +173,7 @@ class Interval(Incomparable):
             if power % 2:
                 return padded(a, b)
             lo = np.where((self.lo <= 0.0) & (self.hi >= 0.0), 0.0, np.minimum(a, b))
-            return padded(lo, np.maximum(a, b), low=0.0)
+            return unknown_stays(padded(lo, np.maximum(a, b), low=0.0), self)
 
 
 def point(x: Any) -> Interval:
@@ -197,6 +198,14 @@ def enclosed(lo: np.ndarray, hi: np.ndarray) -> Interval:
         unknown = np.isnan(lo) | np.isnan(hi)
         lo, hi = np.where(unknown, -np.inf, lo), np.where(unknown, np.inf, hi)
     return Interval(lo, hi)
+
+
+def unknown_stays(found: Interval, x: Interval) -> Interval:
+    """Return what was found of a function of x: everything where nothing is known of x."""
+    unknown = (x.lo == -np.inf) & (x.hi == np.inf)
+    if not unknown.any():
+        return found
+    return Interval(np.where(unknown, -np.inf, found.lo), np.where(unknown, np.inf, found.hi))
 
 
 def padded(lo: np.ndarray, hi: np.ndarray, units: Any = 8.0, low: float = -np.inf, high: float = np.inf) -> Interval:

@@ -157,8 +157,14 @@ def test_what_is_not_known_is_everything() -> None:
         INTERVAL.exp(point([1e4])) * 0.0,
     ):
         assert (found.lo[0], found.hi[0]) == (-np.inf, np.inf)
-    assert INTERVAL.sin(unbounded).lo[0] == -1.0
-    assert INTERVAL.tanh(unbounded).hi[0] == 1.0
+    for name in ("sin", "cos", "tanh", "sigmoid", "arctan", "exp", "cosh", "softplus", "softmax", "logsumexp", "relu"):
+        found = getattr(INTERVAL, name)(unbounded)  # there may be no number at all: nothing is known of any function
+        assert (found.lo[0], found.hi[0]) == (-np.inf, np.inf), name
+    for found in (unbounded * unbounded, unbounded**4, jets_over(INTERVAL).jet("tanh", 1)(unbounded).value):
+        assert (found.lo[0], found.hi[0]) == (-np.inf, np.inf)
+    half = Interval(np.array([0.0]), np.array([np.inf]))
+    assert INTERVAL.sin(half).lo[0] == -1.0
+    assert INTERVAL.tanh(half).hi[0] == 1.0
 
 
 @pytest.mark.parametrize("name", ["relu", "abs", "step"])

@@ -240,7 +240,7 @@ def _why(prover: Prover, lower: float, radius: float) -> str:
         return f"{prover.problem.size} weights and {prover.problem.samples} samples are too many to enclose derivatives"
     if prover.late:
         return "the time was up before anything was proved or refuted"
-    if not prover.at_centre[2].finite:
+    if not (prover.at_centre[0].finite and prover.at_centre[2].finite):
         return "the energy or its derivatives overflow at the centre: nothing is known there"
     where = f"within {radius:.6g} of the centre" if radius else "on any ball that was tried"
     least = f", only that it is above {lower:.6g}" if np.isfinite(lower) else ""

@@ -18,7 +18,7 @@ from actionopt.ops.base import Array, Ops
 from actionopt.ops.dual import DualOps
 from actionopt.ops.interval import INTERVAL
 from actionopt.ops.jets import jets_over
-from actionopt.ops.rounded import TINY, Interval, as_interval, ball, point
+from actionopt.ops.rounded import TINY, Interval, as_interval, ball, point, unknown_stays
 from actionopt.problem import Problem
 
 ROUNDED = 1.0 + 2.0**-48  # what the rounding of s makes of a length, with room
@@ -65,6 +65,7 @@ def derivatives(
     if problem.weight_decay:
         for k, term in enumerate(_decay(problem, box)[: order + 1]):
             found[k] = found[k] + term
+    found = [unless_unknown(x, found[0], k) for k, x in enumerate(found)]
     return [found[0], *[symmetric(x, k) for k, x in enumerate(found[1:], start=1)]]
 
 
@@ -108,6 +109,11 @@ def derivative_of(ops: Ops, z: Array, order: int, k: int, n: int, own: tuple[int
         return np.moveaxis(np.broadcast_to(x, shape), range(k), range(-k, 0)) if k else np.broadcast_to(x, shape)
 
     return as_interval(z).map(arranged)
+
+
+def unless_unknown(x: Interval, value: Interval, k: int) -> Interval:
+    """Return a k-th derivative: everything where nothing is known of the value, which may not be a number at all."""
+    return unknown_stays(x, value[(..., *[None] * k)])
 
 
 def _mean(losses: Interval, k: int) -> Interval:

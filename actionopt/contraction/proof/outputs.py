@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from actionopt.contraction.proof.derivatives import ROUNDED, derivative_of, exact_network, seeded
+from actionopt.contraction.proof.derivatives import ROUNDED, derivative_of, exact_network, seeded, unless_unknown
 from actionopt.contraction.proof.symmetry import symmetric
 from actionopt.losses import Logistic, Loss, SquaredError
 from actionopt.ops.base import Ops
@@ -90,6 +90,7 @@ def outputs(
     for term, targets in zip(network.costs, network.targets, strict=True):
         own = (*box.shape[:-1], network.samples, network.nodes[term.node].size)
         z, *slopes = [derivative_of(ops, states[term.node], order, k, n, own) for k in range(order + 1)]
+        slopes = [unless_unknown(x, z, k) for k, x in enumerate(slopes, start=1)]
         jacobian = slopes[0] if slopes else None
         bent = symmetric(slopes[1], 2) if order > 1 else None
         deep = symmetric(slopes[2], 3) if order > 2 else None

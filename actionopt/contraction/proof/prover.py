@@ -75,6 +75,8 @@ class Prover:
         return self.forms[radius][0]
 
     def _rate(self, radius: float) -> tuple[float, str]:
+        if not self.at_centre[0].finite:
+            return -np.inf, "none"
         if self.metric != "euclidean":
             return self._metric_rate(radius), f"{self.metric} formula"
         found = [(-np.inf, "none")]
@@ -110,7 +112,7 @@ class Prover:
 
     def expansion(self, radius: float) -> Taylor | None:
         """Return what decides the rate at the centre with its derivatives over a ball; None where they do not fit."""
-        if self.order < 3:
+        if self.order < 3 or not self.at_centre[0].finite:
             return None
         if self.metric == "euclidean":
             return self.taylor(self.derivatives(radius))

@@ -20,6 +20,7 @@ from actionopt.contraction.proof.derivatives import (
     exact_network,
     seeded,
     unit_scale,
+    unless_unknown,
 )
 from actionopt.contraction.proof.eigenvalues import spectral_radius
 from actionopt.contraction.proof.outputs import norms_up
@@ -78,7 +79,8 @@ def slopes_over(problem: Problem, centre: np.ndarray, radius: float, data: Any =
     ops, w = seeded(problem, over, 2)
     network = exact_network(problem, data)
     losses = network.values(ops, network.forward(ops, network.split(ops, w)))
-    hessian = symmetric(derivative_of(ops, losses, 2, 2, n, (samples,)), 2)
+    values, hessian = (derivative_of(ops, losses, 2, k, n, (samples,)) for k in (0, 2))
+    hessian = symmetric(unless_unknown(hessian, values, 2), 2)
     return Slopes(sample_gradients(problem, at, data), hessian, radius * ROUNDED)
 
 
@@ -91,7 +93,8 @@ def sample_gradients(problem: Problem, box: Interval, data: Any = None) -> Inter
     states = network.forward(INTERVAL, pieces)
     _, pulled = network.backward(INTERVAL, pieces, states, network.slopes(INTERVAL, states))
     found = INTERVAL.concatenate([as_interval(piece) for piece in pulled])
-    return found * point(unit_scale(problem))
+    values = as_interval(network.values(INTERVAL, states))[:, 0]
+    return unless_unknown(found * point(unit_scale(problem)), values, 1)
 
 
 def greatest_separation(one: Slopes, other: Slopes, transform: np.ndarray | None = None) -> float:

@@ -33,10 +33,14 @@ TRAPS: dict[str, tuple[Formula, float, float]] = {
     "no logarithm": (lambda ops, w: 0.5 * w * w + ops.log(-1.0 - w * w), 0.5, 0.1),
     "no logarithm, hidden": (lambda ops, w: 0.5 * w * w + ops.tanh(ops.log(-1.0 - w * w)), 0.5, 0.1),
     "no logarithm of 1 + x, hidden": (lambda ops, w: 0.5 * w * w + ops.tanh(ops.log1p(-2.0 - w * w)), 0.5, 0.1),
+    "a constant that is no number": (lambda ops, w: 0.5 * w * w + ops.log(ops.row([[-1.0]])), 0.5, 0.1),
+    "the same, hidden": (lambda ops, w: 0.5 * w * w + ops.sin(ops.log(ops.row([[-1.0]]))), 0.5, 0.1),
+    "the same, in a square": (lambda ops, w: 0.5 * w * w + 1.0 / (1.0 + ops.log(ops.row([[-1.0]])) ** 2), 0.5, 0.1),
     "no root, hidden": (lambda ops, w: 0.5 * w * w + ops.tanh(ops.sqrt(-2.0 - w * w)), 0.5, 0.1),
     "no power, hidden": (lambda ops, w: 0.5 * w * w + ops.tanh((-2.0 - w * w) ** 1.5), 0.5, 0.1),
     "overflow": (lambda ops, w: 0.5 * w * w + ops.exp(800.0 * w), 0.5, 0.9),
     "overflow of a product": (lambda ops, w: 0.5 * w * w + 1e300 * w * (1e300 * w) * 0.0, 0.5, 0.9),
+    "a constant that overflows": (lambda ops, w: 0.5 * w * w + ops.exp(ops.row([[1000.0]])), 0.5, 0.1),
     "cancelling": (lambda ops, w: 1e17 * w * w - 1e17 * w * w - 0.5 * w * w, 0.5, 0.5),
     "thirds": (lambda ops, w: (w / 3.0 * 3.0 - w) * w, 0.5, 0.5),
     "constant": (lambda ops, w: 0.0 * w, 0.5, 0.1),
@@ -103,9 +107,10 @@ def test_a_ball_of_no_size_still_sees_a_kink(radius: float) -> None:
         ao.prove_contraction(problem, [0.5], radius)
 
 
-@pytest.mark.parametrize("radius", [1e200, 1e308])
+@pytest.mark.parametrize("radius", [1e150, 1e200, 1e308])
 def test_a_ball_of_any_size_is_finite_or_undecided(radius: float) -> None:
-    assert ao.prove_contraction(landscape(lambda ops, w: 0.5 * w * w), [0.5], radius).proved
+    proof = ao.prove_contraction(landscape(lambda ops, w: 0.5 * w * w), [0.5], radius)
+    assert proof.status == ("proved" if radius < 1e151 else "undecided")  # where the energy overflows
     found = ao.prove_contraction(landscape(lambda ops, w: 0.5 * w * w - 1e-3 * ops.cos(w)), [0.5], radius, rate=0.9991)
     assert not found.proved
 
@@ -125,3 +130,43 @@ def test_negative_rates_are_bounds_too(metric: str) -> None:
     found = ao.prove_contraction(problem, [0.3], 0.1, metric=metric, rate=-5.0)
     assert found.proved
     assert -1.0 / 0.7 * (1.0 + 1e-12) <= found.rate <= -1.0 / 0.7
+
+
+class Sample(ao.Module):
+    """Two weights that a formula joins with what each sample says."""
+
+    in_size, out_size, weight_size = 1, 1, 2
+
+    def __init__(self, formula: Callable[[Any, Any], Any]) -> None:
+        super().__init__()
+        self.formula = formula
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        a, b = ops.unpack(w, (1,), (1,))
+        return a * self.formula(ops, z) + b
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda ops, z: ops.log(-1.0 - z * z),
+        lambda ops, z: ops.tanh(ops.log(-1.0 - z * z)),
+        lambda ops, z: 1.0 / (1.0 + ops.sqrt(-1.0 - z * z) ** 2),
+        lambda ops, z: ops.exp(1e4 * z),
+    ],
+)
+def test_data_on_which_there_is_no_number_leave_everything_undecided(formula: Formula) -> None:
+    inputs, targets = [[1.0], [2.0], [-1.0]], [1.0, 2.0, 0.0]
+    problem = ao.Problem([Sample(formula)], inputs, targets, ao.SquaredError(), weight_decay=5.0)
+    w = np.array([1.0, 0.5])
+    for metric in ("euclidean", "joint", "layerwise"):
+        assert ao.prove_contraction(problem, w, 0.1, metric=metric).status == "undecided"
+        assert not ao.prove_contraction(problem, w, metric=metric).proved
+    assert not ao.prove_stability(problem, w, replacements=(inputs, targets)).proved
+    assert ao.bound_lipschitz(problem, w, 0.1).kappa == np.inf
+    composed = ao.certify(problem, w, metric="euclidean", radius=0.1)
+    assert composed.composed[0] == composed.whole[0] == -np.inf
+    assert composed.status == "undecided"
+    assert not composed.proved
+    free = ao.Problem([Sample(formula)], inputs, targets, ao.SquaredError())
+    assert not ao.prove_fit(free, w, 0.01).proved
