@@ -49,14 +49,23 @@ class Assembly:
         pattern = ca.Sparsity(
             *self.shape, [0, *np.cumsum(counts).tolist()], (keys % max(self.shape[0], 1)).astype(int).tolist()
         )
-        values = ca.vertcat(*(ca.MX(value) for value in self._values))
-        if len(keys) == len(where):
-            return ca.MX(pattern, values[np.argsort(where).tolist()])
-        return ca.MX(pattern, ca.densify(as_casadi(_summing(where, len(keys))) @ values))
+        return ca.MX(pattern, _gathered(ca.vertcat(*(ca.MX(value) for value in self._values)), where))
 
 
-def _summing(where: np.ndarray, count: int) -> Any:
-    return sparse.csc_array((np.ones(len(where)), (where, np.arange(len(where)))), shape=(count, len(where)))
+def _gathered(values: ca.MX, where: np.ndarray) -> ca.MX:
+    """Return the values that go to each of the entries 0, 1, ..; summed where several do, as few do."""
+    shared = np.bincount(where) > 1
+    if not shared.any():
+        return values[np.argsort(where).tolist()]
+    alone, together = (np.flatnonzero(which) for which in (~shared[where], shared[where]))
+    rank = np.cumsum(shared) - 1  # of an entry among the shared ones
+    adding = sparse.csc_array(
+        (np.ones(len(together)), (rank[where[together]], np.arange(len(together)))), shape=(shared.sum(), len(together))
+    )
+    sums = ca.densify(as_casadi(adding) @ values[together.tolist()])
+    place = len(alone) + rank
+    place[where[alone]] = np.arange(len(alone))
+    return ca.vertcat(values[alone.tolist()], sums)[place.tolist()]
 
 
 def as_casadi(matrix: Any) -> ca.DM:

@@ -18,7 +18,7 @@ FARTHER = (0.1, 0.3, 1.0, 3.0)  # how much farther along the way from the start 
 FALLS = 1e-3  # part of the energy by which it falls where an end is none,
 GAINED = 1e-9  # and of what has been gained on the way,
 ROUNDING = 1e-13  # and of what the terms are worth at these weights
-PRODUCTS = 12  # with the Hessian, for Newton's step
+PRODUCTS = 6  # with the Hessian, for Newton's step
 SHARES = (1.0, 0.3, 0.1, 0.03)  # of Newton's step that are tried
 
 
