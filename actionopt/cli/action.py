@@ -31,7 +31,7 @@ from actionopt.tables import text_table
 @click.option("--through", multiple=True, help="A point that the first guess passes; may be repeated.")
 @click.option("--guess", help="flow, line, or a saved trajectory FILE.npz.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights.")
-@click.option("--tol", type=float, default=1e-8, show_default=True, help="Largest entry of the gradient at the end.")
+@click.option("--tol", type=float, default=1e-8, show_default=True, help="On the residuals, relative to their terms.")
 @click.option("--max-iterations", type=int, default=1000, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Save the trajectory as FILE.npz.")
 @click.option("--progress/--no-progress", default=None, help="Show progress on standard error.  [default: terminals]")

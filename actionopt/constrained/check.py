@@ -191,7 +191,7 @@ def check_adjoints(
     >>> bool(check.ok), bool(check.relative_error < 1e-10)
     (True, True)
     """
-    w = _one_point(problem, problem.initial_weights() if w is None else w)
+    w = problem.check_point(problem.initial_weights() if w is None else w)
     with np.errstate(all="ignore"):
         expected = adjoints(problem, w)
     labels = list(problem.labels)
@@ -293,13 +293,6 @@ def _check(problem: Problem, found: _Found, solver: str, tol: float) -> AdjointC
         tol=tol,
         stats=found.stats,
     )
-
-
-def _one_point(problem: Problem, w: Any) -> np.ndarray:
-    w = problem.check_weights(w)
-    if w.ndim != 1:
-        raise InputError(f"weights must be one point ({problem.size},), got shape {w.shape}")
-    return w
 
 
 def _check_finite(kind: str, labels: Sequence[str], arrays: Sequence[np.ndarray]) -> None:

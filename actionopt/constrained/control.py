@@ -104,7 +104,7 @@ class Control(Problem):
 
     def controls(self, w: Any) -> np.ndarray:
         """Return weights `(n,)` as controls `(stages, m)`."""
-        return self.check_weights(w).reshape(self.stages, -1)
+        return self.check_point(w).reshape(self.stages, -1)
 
 
 def control(

@@ -166,9 +166,7 @@ def check_start(problem: Problem, w: Any) -> np.ndarray:
     InputError
         If they do not fit, are not finite, or the energy is not finite there.
     """
-    w = problem.check_weights(problem.initial_weights() if w is None else w, "starting weights")
-    if w.ndim != 1:
-        raise InputError(f"starting weights must be one point ({problem.size},), got shape {w.shape}")
+    w = problem.check_point(problem.initial_weights() if w is None else w, "starting weights")
     with np.errstate(all="ignore"):
         energy = problem.energy(w)
     if not np.isfinite(energy):
