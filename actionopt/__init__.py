@@ -74,6 +74,7 @@ from actionopt.paths.quasipotential import Quasipotential, quasipotential
 from actionopt.paths.rate import eyring_kramers_rate
 from actionopt.paths.result import GeometricPath
 from actionopt.problem import Problem
+from actionopt.shards.shards import Shards
 from actionopt.sweeps.sweep import sweep
 from actionopt.sweeps.table import SweepTable
 from actionopt.weighted import WeightedLoss
@@ -127,6 +128,7 @@ __all__ = [
     "Problem",
     "Quasipotential",
     "Residual",
+    "Shards",
     "Simplex",
     "SoftmaxCrossEntropy",
     "Solution",

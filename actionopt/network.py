@@ -296,6 +296,12 @@ class Network:
         )
         return taken
 
+    def with_samples(self, data: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> Network:
+        """Return the same network on other samples."""
+        other = object.__new__(Network)
+        vars(other).update(vars(self), data=tuple(data), targets=tuple(targets))
+        return other
+
     def one_by_one(self) -> Network:
         """Return the network with its samples as a leading axis, each a batch of one: nothing is summed over them."""
         return replace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -301,6 +301,13 @@ class Problem(Rebuilt):
                 f"take needs a slice or a vector of at least one of {self.samples} samples, got {samples!r}"
             )
         return taken
+
+    def with_samples(self, data: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> Problem:
+        """Return the problem on other samples, as its network holds them (`network.data`, `network.targets`)."""
+        other = object.__new__(Problem)
+        vars(other).update(vars(self), network=self.network.with_samples(data, targets))
+        vars(other)["targets"] = _single(tuple(targets))
+        return other
 
     def initial_weights(self, seed: int = 0) -> np.ndarray:
         """Draw starting weights `(n,)`, group by group, from one generator with this seed, a whole number >= 0."""

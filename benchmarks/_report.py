@@ -70,6 +70,13 @@ def measure(work: Callable[[], Any], *, repeats: int = 5, warmup: int = 0) -> Ti
     return Timing(seconds, value)
 
 
+def processor_seconds_of(pids: Sequence[int]) -> list[float]:
+    """Return the processor time that processes have used so far, in seconds (Linux)."""
+    tick = os.sysconf("SC_CLK_TCK")
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return [(int(field[11]) + int(field[12])) / tick for field in fields]
+
+
 def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     """Return the exponent k of `seconds = c sizes^k`, fitted to the logarithms."""
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])

@@ -18,11 +18,12 @@ from actionopt.metric.sampling import sampled
 from actionopt.metric.step_metric import StepMetric
 from actionopt.metric.tangent import Manifold, Placed, placed, retracted
 from actionopt.ops import NUMPY
-from actionopt.problem import Problem, takes_problem
+from actionopt.problem import Problem, check_problem
+from actionopt.shards.shards import Shards
 
 AT_ONCE = 4096  # samples whose energy is evaluated at once
 
-Validation = Problem | Callable[[np.ndarray], float] | None
+Validation = Problem | Shards | Callable[[np.ndarray], float] | None
 Callback = Callable[["Progress"], Any] | None
 
 
@@ -54,9 +55,8 @@ class Progress:
     step_size: float
 
 
-@takes_problem
 def descend(
-    problem: Problem,
+    problem: Problem | Shards,
     w: Any = None,
     *,
     batch: int = 64,
@@ -82,7 +82,8 @@ def descend(
 
     Parameters
     ----------
-    problem : Problem
+    problem : Problem or Shards
+        Of samples in shards each batch is gathered here, and the energy of an epoch is summed from the workers.
         All the data; the mass is its `mass`. Scale of the mass: 0.1 to 1 where the output metric's is one.
     w : array (n,) or Descent, optional
         Where to start; `problem.initial_weights(seed)` where None. A `Descent` goes on where it ended, with its own
@@ -148,6 +149,8 @@ def descend(
     >>> found.status, len(found.energy)
     ('finished', 3)
     """
+    if not isinstance(problem, Shards):
+        check_problem("descend", problem)
     if isinstance(w, Descent):
         state = _resumed(problem, w)
     else:
@@ -172,7 +175,7 @@ def descend(
     return found
 
 
-def _started(problem: Problem, w: Any, options: Options) -> Descent:
+def _started(problem: Problem | Shards, w: Any, options: Options) -> Descent:
     w = problem.initial_weights(options.seed) if w is None else problem.check_point(w, "starting weights").copy()
     none = np.zeros(0)
     return Descent(
@@ -181,7 +184,7 @@ def _started(problem: Problem, w: Any, options: Options) -> Descent:
     )  # fmt: skip
 
 
-def _resumed(problem: Problem, state: Descent) -> Descent:
+def _resumed(problem: Problem | Shards, state: Descent) -> Descent:
     if (len(state.last), state.samples) != (problem.size, problem.samples):
         raise InputError(
             f"this descent is of a problem with {len(state.last)} weights and {state.samples} samples, got one with "
@@ -191,8 +194,8 @@ def _resumed(problem: Problem, state: Descent) -> Descent:
     return replace(state, status="running", message="", success=False)
 
 
-def _measured(problem: Problem, validation: Validation) -> Callable[[np.ndarray], float] | None:
-    if isinstance(validation, Problem):
+def _measured(problem: Problem | Shards, validation: Validation) -> Callable[[np.ndarray], float] | None:
+    if isinstance(validation, (Problem, Shards)):
         if validation.size != problem.size:
             raise InputError(f"validation has {validation.size} weights, the problem has {problem.size}")
         return lambda w: mean_energy(validation, w)
@@ -201,8 +204,10 @@ def _measured(problem: Problem, validation: Validation) -> Callable[[np.ndarray]
     return validation
 
 
-def mean_energy(problem: Problem, w: np.ndarray) -> float:
+def mean_energy(problem: Problem | Shards, w: np.ndarray) -> float:
     """Return E(w), with the samples evaluated in pieces."""
+    if isinstance(problem, Shards):
+        return problem.energy(w)
     pieces = problem.network.split(NUMPY, w)
     total = 0.0
     for start in range(0, problem.samples, AT_ONCE):
@@ -212,7 +217,7 @@ def mean_energy(problem: Problem, w: np.ndarray) -> float:
 
 
 def _run(
-    problem: Problem,
+    problem: Problem | Shards,
     state: Descent,
     measure: Callable[[np.ndarray], float] | None,
     callback: Callback,
@@ -309,7 +314,7 @@ def _is_finite(batch: Problem, w: np.ndarray) -> bool:
     return all(np.isfinite(array).all() for array in (*found.states, found.gradient))
 
 
-def _measure(problem: Problem, state: Descent, measure: Callable[[np.ndarray], float] | None) -> Descent:
+def _measure(problem: Problem | Shards, state: Descent, measure: Callable[[np.ndarray], float] | None) -> Descent:
     """Note what an epoch ended at, and whether it is the best."""
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite ends the run
         energy = np.append(state.energy, mean_energy(problem, state.last))

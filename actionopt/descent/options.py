@@ -13,6 +13,7 @@ from actionopt.metric.kinds import METRICS
 from actionopt.metric.move import check_step
 from actionopt.metric.solver import SOLVERS
 from actionopt.problem import Problem
+from actionopt.shards.shards import Shards
 
 NOT_FINITE = ("stop", "skip")
 
@@ -35,7 +36,7 @@ class Options:
     not_finite: str
     seed: int
 
-    def check(self, problem: Problem) -> None:
+    def check(self, problem: Problem | Shards) -> None:
         """Raise InputError where an option is out of range, naming it."""
         _whole("batch", self.batch, 1)
         _whole("epochs", self.epochs, 0)

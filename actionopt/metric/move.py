@@ -14,14 +14,13 @@ from __future__ import annotations
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from actionopt.errors import InputError
 from actionopt.losses import Logistic, SoftmaxCrossEntropy
-from actionopt.metric.layer_metric import Direction, LayerMetric
-from actionopt.metric.step_metric import StepMetric
+from actionopt.metric.layer_metric import Direction
 from actionopt.metric.tangent import Placed, retracted, tangent
 from actionopt.ops import NUMPY
 from actionopt.problem import Problem
@@ -57,8 +56,26 @@ class Move:
     change: float
 
 
+class Steppable(Protocol):
+    """What a step asks of a metric at a point: one of all samples, of a batch, or of samples in shards."""
+
+    @property
+    def problem(self) -> Any: ...
+
+    w: np.ndarray
+
+    @property
+    def gradient(self) -> np.ndarray: ...
+
+    def solve(self, c: np.ndarray) -> np.ndarray: ...
+
+    def change(self, d: np.ndarray) -> float: ...
+
+    def solve_gradient(self, v: np.ndarray | None = None) -> Direction: ...
+
+
 def move(
-    metric: LayerMetric | StepMetric,
+    metric: Steppable,
     step_size: float | str,
     *,
     momentum: float = 0.0,
@@ -72,7 +89,7 @@ def move(
 
     Parameters
     ----------
-    metric : LayerMetric or StepMetric
+    metric : LayerMetric, StepMetric or ShardedMetric
         Layerwise or joint, at the weights and on the samples of the step.
     step_size : float or "model"
         alpha, or that of the joint model.
@@ -110,9 +127,7 @@ def move(
     return Move(retracted(weights, manifolds) if manifolds else weights, x, alpha, slope, curvature, change)
 
 
-def _direction(
-    metric: LayerMetric | StepMetric, v: np.ndarray | None, euclidean: bool, manifolds: Placed | None
-) -> Direction:
+def _direction(metric: Steppable, v: np.ndarray | None, euclidean: bool, manifolds: Placed | None) -> Direction:
     """Return `G^{-1} (g + D v)`, with the mass in place of G where Euclidean, and tangent to the manifolds."""
     mass = metric.problem.mass
     if euclidean:
@@ -137,7 +152,7 @@ def bounded(alpha: float, change: float, bound: float) -> float:
     return float(np.sqrt(bound / change)) if alpha * alpha * change > bound else alpha
 
 
-def trust_of(metric: LayerMetric | StepMetric) -> float:
+def trust_of(metric: Any) -> float:
     """Return the bound on the change of the outputs that a step takes by itself.
 
     A class that was confidently wrong asks for a change of 1/p: costs of classes bound `|J x|^2` by 0.3 times their

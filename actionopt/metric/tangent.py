@@ -16,7 +16,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from actionopt.errors import InputError
-from actionopt.problem import Problem
 
 
 class Manifold(Protocol):
@@ -40,7 +39,7 @@ class Manifold(Protocol):
 Placed = list[tuple[slice, Manifold]]
 
 
-def placed(problem: Problem, manifolds: Iterable[Any]) -> Placed:
+def placed(problem: Any, manifolds: Iterable[Any]) -> Placed:
     """Return where the weights of every manifold lie.
 
     Raises
