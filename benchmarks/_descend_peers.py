@@ -16,8 +16,8 @@ Step = Callable[[ao.Problem, np.ndarray], np.ndarray]
 
 
 def ours(momentum: float = 0.5, trust: float | None = None, tol: float = 1e-2) -> Step:
-    """Layerwise steps with the size of the joint model."""
-    memory = ao.Momentum(momentum)
+    """Layerwise steps as `ao.descend` takes them: the size of the joint model, a mass that follows the steps."""
+    memory = ao.Momentum(momentum, adapt=True)
     return lambda batch, w: ao.step(batch, w, "model", momentum=memory, trust=trust, tol=tol)
 
 

@@ -8,15 +8,18 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from actionopt.errors import InputError
+from actionopt.errors import InputError, unknown_name
 from actionopt.modules.base import Module
 from actionopt.modules.composite import Composite, check_modules
 from actionopt.ops import CASADI, INTERVAL, NUMPY, DualOps, Interval, LinearOps, Ops
 from actionopt.ops.base import Array
 from actionopt.ops.rounded import as_interval, middle, point
 
+METHODS = ("newton", "anderson")
 ITERATIONS = 100  # of Newton's method
 HALVINGS = 12  # of a step that does not lower the residual
+EVALUATIONS = 1000  # of the module by Anderson's method
+MEMORY = 5  # of its past steps that Anderson's method combines
 BOXES = 20  # tried around a fixed point, to enclose it
 
 
@@ -27,6 +30,9 @@ class Implicit(Composite):
     ----------
     module : Module
         f; it takes `[z, x]` joined, z first, and gives z: `in_size > out_size`, or equal where there is no x.
+    method : "newton" or "anderson"
+        Newton's method, with one matrix of z's size a sample; or Anderson acceleration of `z <- f([z, x], w)` (Anderson
+        1965; Walker, Ni 2011), which needs values of f alone: for many states, and a map that nearly contracts.
     tol : float
         Bound on the residual of the fixed point, `max |f([z, x], w) - z| <= tol (1 + max |z|)`, for every sample.
     mass : float or array (weight_size,), optional
@@ -37,11 +43,11 @@ class Implicit(Composite):
     Raises
     ------
     InputError
-        If the module's sizes leave no room for z in its input, or tol is no positive number.
+        If the module's sizes leave no room for z in its input, the method is unknown, or tol is no positive number.
 
     Notes
     -----
-    Found by Newton's method from z = 0, with steps halved until the residual falls; CasADi's `rootfinder` on its side.
+    Found from z = 0, by Newton's method with steps halved until the residual falls; CasADi's `rootfinder` on its side.
     Where there are several fixed points it is the one found; a sample without one is NaN, which every computation
     names. Derivatives are those of the implicit function theorem, `dz = (I - df/dz)^{-1} (df/dx dx + df/dw dw)`, to any
     order.
@@ -56,7 +62,15 @@ class Implicit(Composite):
     tol: float
     scalar_graph = False  # CasADi's rootfinder is no function of scalar symbols
 
-    def __init__(self, module: Module, tol: float = 1e-12, *, mass: Any = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        module: Module,
+        tol: float = 1e-12,
+        *,
+        method: str = "newton",
+        mass: Any = None,
+        name: str | None = None,
+    ) -> None:
         (module,) = check_modules("Implicit", [module])
         if not 0 < module.out_size <= module.in_size:
             raise InputError(
@@ -65,7 +79,9 @@ class Implicit(Composite):
             )
         if isinstance(tol, bool) or not isinstance(tol, numbers.Real) or not 0.0 < tol < 1.0:
             raise InputError(f"Implicit: tol must be a number between 0 and 1, got {tol!r}")
-        self.tol = float(tol)
+        if method not in METHODS:
+            raise unknown_name("method", method, METHODS)
+        self.tol, self.method = float(tol), method
         super().__init__((module,), module.in_size - module.out_size, module.out_size, mass, name)
 
     def forward(self, ops: Ops, w: Array, z: Array) -> Array:
@@ -75,7 +91,7 @@ class Implicit(Composite):
             return self._on_duals(ops, w, z)
         if ops is INTERVAL:
             return self._by_krawczyk(as_interval(w), as_interval(z))
-        return self._by_casadi(w, z) if ops is CASADI else self._by_newton(w, z)
+        return self._by_casadi(w, z) if ops is CASADI else self._found(w, z)
 
     def _step(self, ops: Ops, w: Array, z: Array, x: Array) -> Array:
         """Evaluate `f([z, x], w)`."""
@@ -100,6 +116,32 @@ class Implicit(Composite):
             columns.append(self.parts[0].jvp(ops, w, inputs, None, tangent)[1])
         return ops.row(np.eye(self.out_size).ravel()) - ops.concatenate(columns)
 
+    def _found(self, w: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return self._by_newton(w, x) if self.method == "newton" else self._by_anderson(w, x)
+
+    def _by_anderson(self, w: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Step to the combination of the last points whose residuals, combined alike, are least; a sample by itself."""
+        lead = np.broadcast_shapes(w.shape[:-1], x.shape[:-2])
+        z = np.zeros((*lead, x.shape[-2], self.out_size))
+        points: list[np.ndarray] = []
+        residuals: list[np.ndarray] = []
+        with np.errstate(all="ignore"):
+            for _ in range(EVALUATIONS):
+                residual = self._step(NUMPY, w, z, x) - z
+                open_ = ~self._solved(z, residual)
+                if not open_.any():
+                    break
+                moved = z + residual
+                if residuals:
+                    changes = np.stack([residual - past for past in residuals], axis=-1)
+                    moves = changes + np.stack([z - past for past in points], axis=-1)
+                    moved = moved - (moves @ _least(changes, residual))[..., 0]
+                points, residuals = [*points, z][-MEMORY:], [*residuals, residual][-MEMORY:]
+                useful = open_[..., None] & np.isfinite(moved).all(axis=-1, keepdims=True)
+                z = np.where(useful, moved, np.where(open_[..., None], z + residual, z))
+            residual = self._step(NUMPY, w, z, x) - z
+        return np.where(self._solved(z, residual)[..., None], z, np.nan)
+
     def _by_newton(self, w: np.ndarray, x: np.ndarray) -> np.ndarray:
         lead = np.broadcast_shapes(w.shape[:-1], x.shape[:-2])
         z = np.zeros((*lead, x.shape[-2], self.out_size))
@@ -118,7 +160,7 @@ class Implicit(Composite):
 
         Each box holds one fixed point, and nothing is known where no such box was found.
         """
-        start = self._by_newton(middle(w)[0], middle(x)[0])
+        start = self._found(middle(w)[0], middle(x)[0])
         size, about = self.out_size, point(start)
         with np.errstate(all="ignore"):
             centre = middle(self._matrix(w, x, about))[0]
@@ -189,3 +231,11 @@ class Implicit(Composite):
 
     def __repr__(self) -> str:
         return f"Implicit({self.parts[0]!r})"
+
+
+def _least(changes: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Return the coefficients `(..., B, m, 1)` of `changes (..., B, d, m)` that come closest to a residual."""
+    usable = np.isfinite(changes).all(axis=(-1, -2)) & np.isfinite(residual).all(axis=-1)
+    safe = np.where(usable[..., None, None], changes, 0.0)
+    target = np.where(usable[..., None], residual, 0.0)[..., None]
+    return np.linalg.pinv(safe, rcond=1e-12) @ target

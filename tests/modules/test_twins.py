@@ -110,6 +110,30 @@ def test_a_fixed_point_is_what_iteration_converges_to(equilibrium: ao.Implicit, 
     np.testing.assert_allclose(equilibrium.forward(NUMPY, nodes, x)[1], fixed_point(0.5 * w, x), rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [0.3, 0.8, 1.2])
+@pytest.mark.parametrize("states", [3, 12])
+def test_anderson_and_newton_find_the_same_fixed_points(size: float, states: int, rng: np.random.Generator) -> None:
+    layer = ao.Dense(states + 2, states, "tanh")
+    newton, anderson = ao.Implicit(layer), ao.Implicit(layer, method="anderson")
+    w = size * rng.standard_normal((2, layer.weight_size)) / np.sqrt(states / 3)
+    x, adjoint = rng.standard_normal((4, 2)), rng.standard_normal((2, 4, states))
+    out = anderson.forward(NUMPY, w, x)
+    expected = newton.forward(NUMPY, w, x)
+    found = np.isfinite(out).all(axis=-1)
+    assert found.mean() > 0.8
+    z = np.concatenate([out, np.broadcast_to(x, (2, 4, 2))], axis=-1)
+    residual = layer.forward(NUMPY, w, z) - out
+    assert abs(residual[found]).max() < 1e-11
+    if size < 0.5:  # one fixed point only
+        np.testing.assert_allclose(out, expected, rtol=1e-9, atol=1e-10)
+        for ours, theirs in zip(
+            anderson.vjp(NUMPY, w, x, out, adjoint), newton.vjp(NUMPY, w, x, expected, adjoint), strict=True
+        ):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-9)
+    one = anderson.forward(NUMPY, w[0], x[1:2])  # a sample does not hear of the others
+    np.testing.assert_allclose(one[0], out[0, 1], rtol=1e-9, atol=1e-10)
+
+
 def test_derivatives_of_a_fixed_point_are_those_of_the_implicit_function_theorem(
     equilibrium: ao.Implicit, rng: np.random.Generator
 ) -> None:
@@ -153,6 +177,8 @@ def test_a_sample_without_a_fixed_point_is_not_a_number() -> None:
     out = shifted.forward(NUMPY, np.zeros(0), np.array([[1.0], [-1.0]]))
     assert np.isnan(out[0, 0])
     np.testing.assert_allclose(out[1] ** 2, 1.0, rtol=1e-12)
+    out = ao.Implicit(Shift(), method="anderson").forward(NUMPY, np.zeros(0), np.array([[1.0], [1.0]]))
+    assert np.isnan(out).all()
     with pytest.raises(ao.InputError, match="needs MX symbols, got SX"):
         shifted.forward(CASADI, ca.SX.sym("w", 1, 0), ca.SX.sym("x", 1, 1))
 
@@ -183,6 +209,7 @@ class Shift(ao.Module):
         (lambda: ao.Each(ao.Parameter(2), 3), "takes an input"),
         (lambda: ao.Implicit(ao.Dense(2, 3)), r"takes \[z, x\] and gives z"),
         (lambda: ao.Implicit(ao.Dense(3, 2), tol=0.0), "tol must be a number between 0 and 1"),
+        (lambda: ao.Implicit(ao.Dense(3, 2), method="andersen"), "unknown method 'andersen'; did you mean 'anderson'"),
     ],
 )
 def test_wrong_sizes_are_named(make: Any, message: str) -> None:
