@@ -12,6 +12,7 @@ from actionopt.errors import InputError, unknown_name
 from actionopt.interop.onnx_constants import fold, read_constants
 from actionopt.interop.onnx_graph import JOINTS, GraphReader, guards_softplus
 from actionopt.interop.onnx_layers import Step, modules_of
+from actionopt.interop.onnx_tokens import TokenReader, has_tokens
 from actionopt.losses import as_samples
 from actionopt.modules import Module, Node
 
@@ -27,7 +28,7 @@ def read_onnx(path: str | Path, inputs: Any, outputs: Sequence[str] | None = Non
     ----------
     path : str or Path
         A model of matrix products, sums with constants and activations, whose branches may meet in sums, differences,
-        products and joined features.
+        products and joined features; on tokens also in products of matrices, with softmax along rows.
     inputs : array (B, in_size), or a mapping or sequence of them
         Samples of the graph's input; of several by name or in their order.
     outputs : sequence of str, optional
@@ -55,6 +56,9 @@ def read_onnx(path: str | Path, inputs: Any, outputs: Sequence[str] | None = Non
     wanted = _wanted(path, [value.name for value in graph.output], outputs)
     shapes = {name: [extent.dim_value for extent in value.type.tensor_type.shape.dim] for name, value in values.items()}
     steps = _data_steps(model, wanted, list(data), constants)
+    if has_tokens(steps, shapes):
+        placed = TokenReader(steps, data, shapes, wanted).read()
+        return [placed[name] for name in wanted]
     if len(data) == len(wanted) == 1:
         try:
             return _chain(path, steps, next(iter(data)), wanted[0], data, shapes)

@@ -24,7 +24,7 @@ ACTIVATION_NODES = {
     "LeakyRelu": "leaky_relu",
     "Elu": "elu",
 }
-_PARAMETERS = {"LeakyRelu": 0.01, "Elu": 1.0}  # their alpha where the file names none
+PARAMETERS = {"LeakyRelu": 0.01, "Elu": 1.0}  # their alpha where the file names none
 _HINTS = {
     "Softmax": "SoftmaxCrossEntropy contains the softmax: export the logits",
     "LogSoftmax": "SoftmaxCrossEntropy contains the softmax: export the logits",
@@ -160,10 +160,10 @@ def _translate(steps: Sequence[Step], layout: Layout) -> tuple[Layers, Layout]:
 
 def _reader(step: Step) -> Callable[[Step, Layers, Layout], tuple[Layers, Layout]]:
     kind = step.node.op_type
-    if step.node.domain not in ("", "ai.onnx") or kind not in _READERS:
-        known = f"from_onnx knows {', '.join(sorted(_READERS))}"
+    if step.node.domain not in ("", "ai.onnx") or kind not in READERS:
+        known = f"from_onnx knows {', '.join(sorted(READERS))}"
         raise step.unsupported(f"{_HINTS[kind]}; {known}" if kind in _HINTS else known)
-    return _READERS[kind]
+    return READERS[kind]
 
 
 def _skip(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
@@ -175,8 +175,8 @@ def _skip(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
 
 def _activation(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout]:
     name = ACTIVATION_NODES[step.node.op_type]
-    if step.node.op_type in _PARAMETERS:
-        default = _PARAMETERS[step.node.op_type]
+    if step.node.op_type in PARAMETERS:
+        default = PARAMETERS[step.node.op_type]
         name = f"{name}({step.attribute('alpha', default):.17g})"
     if layers and isinstance(layers[-1], Affine) and layers[-1].activation is None:
         return (*layers[:-1], replace(layers[-1], activation=name)), layout
@@ -309,7 +309,7 @@ def _dropout(step: Step, layers: Layers, layout: Layout) -> tuple[Layers, Layout
     return layers, layout
 
 
-_READERS: dict[str, Callable[[Step, Layers, Layout], tuple[Layers, Layout]]] = {
+READERS: dict[str, Callable[[Step, Layers, Layout], tuple[Layers, Layout]]] = {
     **dict.fromkeys(ACTIVATION_NODES, _activation),
     "Gemm": _gemm,
     "MatMul": _matmul,

@@ -60,6 +60,7 @@ class Implicit(Composite):
     """
 
     tol: float
+    method: str
     scalar_graph = False  # CasADi's rootfinder is no function of scalar symbols
 
     def __init__(

@@ -285,10 +285,10 @@ def test_refused_nodes_are_named(tmp_path: Path, nodes: Any, constants: Any, mes
 
 
 def test_axes_that_are_neither_samples_nor_features_are_refused(tmp_path: Path) -> None:
-    matmul = [node("MatMul", "x", "W", out="y")]
-    rejected(model(matmul, CONSTANTS, shape=("N", 2, 4)), tmp_path, "its input has 3 axes; put a Flatten before it")
+    images = model([node("MatMul", "x", "W", out="y")], CONSTANTS, shape=("N", 1, 1, 4))
+    rejected(images, tmp_path, "its input has 4 axes; put a Flatten before it")
     relu = [node("Relu", "x", out="y")]
-    rejected(model(relu, {}, shape=("N", 2, 4)), tmp_path, "output of the ONNX graph has 3 axes")
+    rejected(model(relu, {}, shape=("N", 1, 2, 2)), tmp_path, "output of the ONNX graph has 4 axes")
 
 
 def test_inputs_of_another_size_are_refused(tmp_path: Path) -> None:
