@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LONG, PER_MOMENTUM, RISEN = 0.0, 0.4, -0.8  # the gap in r where the mass stays
 SMALLER, LARGER = 2.0, 1.5  # logarithm of the factor for an r that is one beyond the gap
 RANGE = (1 / 30, 4.0)  # least and most of the factor: noise alone would let the mass grow on
-MOST = 2.0  # times that the factor may change in a step
+MOST = 3.0  # times that the factor may change in a step
 KEPT, KEPT_ENERGY = 0.3, 0.7  # shares of the past in the averages
 COUNTS = 0.02  # of the energy: a smaller change tells nothing
 MATTERS = (0.02, 0.3)  # share of the mass in the curvature below which it shrinks no more, or grows slowly
