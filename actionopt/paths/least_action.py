@@ -15,6 +15,7 @@ from actionopt.paths.attractor import Limit
 from actionopt.paths.critical import at_rest, describe
 from actionopt.paths.geometric import action_density
 from actionopt.paths.guesses import Guess, line
+from actionopt.paths.near_critical import excess
 from actionopt.paths.release import least_cut
 from actionopt.paths.result import CriticalPoint, GeometricPath, PathCandidate
 from actionopt.paths.search import Candidate, Ends, index_of, make_ends, search
@@ -128,6 +129,7 @@ def make_result(
     error = least.change + least.turned + ROUNDING * path.gross
     error += resolved.stationary.gradient_norm * path.gross
     error += abs(path.action - path.curve_action)
+    error += excess(system, resolved) if system.size > 1 else 0.0
     cut = least_cut(system, resolved)
     error += 0.0 if cut is None else path.curve_action - cut.curve_action
     status = resolved.stationary.status

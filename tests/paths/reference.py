@@ -84,6 +84,30 @@ def gaussian(matrix: np.ndarray, end: np.ndarray) -> float:
     return float(0.5 * end @ np.linalg.solve(solve_continuous_lyapunov(matrix, -np.eye(len(matrix))), end))
 
 
+def turned_in_space(ops: Any, w: Any) -> Any:
+    """A double well in space and a constant turn of its gradient, V = (x^2-1)^2/4 + (y-x^2+1)^2 + 2 (z+x y/2)^2."""
+    x, y, z = ops.columns(w)
+    p, q = y - x * x + 1.0, z + 0.5 * x * y
+    gx, gy, gz = x**3 - x - 4.0 * x * p + 2.0 * q * y, 2.0 * p + 2.0 * q * x, 4.0 * q
+    return ops.concatenate([-gx - 1.5 * gy + 0.5 * gz, -gy + 1.5 * gx - 2.0 * gz, -gz - 0.5 * gx + 2.0 * gy])
+
+
+def uneven(ops: Any, w: Any) -> list[Any]:
+    """A full noise that depends on the state."""
+    u = ops.columns(w)[0]
+    return [[2.0 + u * u, 0.5 * u], [0.5 * u, 1.0 + 0.0 * u]]
+
+
+def in_uneven_noise(ops: Any, w: Any) -> Any:
+    """`-(a - R) grad V` with the noise a and a turn R, of the bent double well: twice the climb."""
+    u, v = ops.columns(w)
+    q = v - 1.0 + u * u
+    gu, gv = u**3 - u + 8.0 * q * u, 4.0 * q
+    (a, b), (_, d) = uneven(ops, w)
+    return ops.concatenate([-a * gu - (b + 0.7) * gv, -(b - 0.7) * gu - d * gv])
+
+
+FOCUS = np.array([[-0.2, 5.0], [-5.0, -0.2]])
 NONNORMAL = np.array([[-1.0, 10.0], [0.0, -2.0]])
 SHEARED = np.array([[-1.0, 3.0, -2.0], [0.0, -1.5, 4.0], [0.0, 0.0, -2.0]])
 RIGHT, UP = ((3 + 5**0.5) / 2, (3 - 5**0.5) / 2), ((3 - 5**0.5) / 2, (3 + 5**0.5) / 2)
@@ -107,6 +131,7 @@ SYSTEMS = {
     "toggle, Langevin": reference(2, toggle, RIGHT, UP, 0.09115307955, langevin),
     "non-normal": reference(2, linear(NONNORMAL), [0.0, 0.0], [1.0, 1.0], gaussian(NONNORMAL, np.ones(2))),
     "sheared": reference(3, linear(SHEARED), np.zeros(3), np.ones(3), gaussian(SHEARED, np.ones(3))),
+    "uneven noise": reference(2, in_uneven_noise, [-1.0, 0.0], [1.0, 0.0], 0.5, uneven),
     "cycle, inward": reference(2, cycle, [1.0, 0.0], [0.4, 0.0], 0.3528),
     "cycle, outward": reference(2, cycle, [1.0, 0.0], [1.5, 0.0], 0.78125),
 }

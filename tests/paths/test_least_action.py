@@ -17,7 +17,18 @@ from actionopt.paths.release import least_cut, released
 from actionopt.paths.remesh import polyline
 from actionopt.paths.resolved import Resolved, lay_and_solve
 from actionopt.paths.system import System, make_flow
-from tests.paths.reference import SYSTEMS, Reference, cycle, linear, maier_stein, toggle, well
+from tests.paths.reference import (
+    FOCUS,
+    SYSTEMS,
+    Reference,
+    cycle,
+    gaussian,
+    linear,
+    maier_stein,
+    toggle,
+    turned_in_space,
+    well,
+)
 
 
 @pytest.mark.parametrize("name", list(SYSTEMS))
@@ -115,6 +126,21 @@ def test_the_action_of_the_curve_sees_a_zero_inside_an_element() -> None:
     exact = 0.5 + 2 * ((1.2**2 - 1) ** 2 / 4)
     assert one.action != pytest.approx(exact, rel=0.05)
     assert one.curve_action == pytest.approx(exact, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("what", "start", "end", "exact"),
+    [
+        (ao.Drift(2, linear(FOCUS)), [0.0, 0.0], [1.0, 0.5], gaussian(FOCUS, np.array([1.0, 0.5]))),
+        (ao.Drift(3, turned_in_space), [-1.0, 0.0, 0.0], [1.0, 0.0, 0.0], 0.5),
+    ],
+)
+def test_errors_cover_turns_below_the_mesh(what: ao.Drift, start: Any, end: Any, exact: float) -> None:
+    """Out of a focus, and out of a node that is left on the far side: meshes agree, and are wrong together."""
+    found = ao.least_action_path(what, start, end)
+    wrong = abs(found.action - exact)
+    assert wrong > 3 * abs(np.diff(list(found.stats["actions"].values()))[-1])
+    assert wrong <= found.action_error <= 10 * wrong
 
 
 def test_one_turn_is_not_enough_for_a_weak_cycle() -> None:
