@@ -49,7 +49,7 @@ class Casadi:
     """
 
     def solve(self, task: TrainTask) -> Solution:
-        task = replace(task, formulation=resolve_formulation(task.problem, task.formulation, task.solver))
+        task = replace(task, formulation=resolve_formulation(task))
         if task.callback is not None and task.solver not in STOPPABLE:
             raise InputError(
                 f"solver {task.solver!r} shows no iterations, leave callback out or take newton, {', '.join(STOPPABLE)}"

@@ -16,17 +16,21 @@ import casadi as ca
 import numpy as np
 
 from actionopt.backprop import adjoints
+from actionopt.constrained.assembly import as_casadi
+from actionopt.constrained.evaluated import EvaluatedEnergy
 from actionopt.constrained.graph import SymbolicNetwork, multiplier_sign
 from actionopt.constrained.lifted import LiftedProgram
 from actionopt.constrained.task import TrainTask
 from actionopt.errors import InputError
-from actionopt.nlp import NlpSolution, NlpSolver, Stages
+from actionopt.nlp import Derivatives, NlpSolution, NlpSolver, Stages
+from actionopt.nlp.derivatives import takes_gradient
 from actionopt.nlp.plugins import merged
 from actionopt.symbolic import over_samples
 
 Watch = Callable[[np.ndarray], bool]
 LARGE = 500  # weights beyond which ipopt gets limited-memory second derivatives of the condensed energy
 WIDE = 3000  # variables of one stage beyond which fatrop, whose stages are dense, is refused
+EVALUATED = 300  # numbers in all states from which NumPy evaluates a condensed energy
 LONG, TYPICAL = 60.0, 20  # seconds of set-up and so many iterations beyond which fatrop wants a time limit
 # where few weights meet many samples MUMPS's own ordering fills the factor (20 times slower on iris); deep chains of
 # few samples are better left to it
@@ -146,20 +150,10 @@ class Condensed:
         began = time.perf_counter()
         problem, settings = task.problem, _settings(task)
         self.task = task
-        graph = SymbolicNetwork(problem)
         w = ca.MX.sym("w", problem.size)
-        pieces = graph.pieces(w)
-        states = graph.forward(pieces)
-        energy = graph.mean_loss(states) + 0.5 * problem.weight_decay * ca.sumsqr(w)
+        self.evaluated = EvaluatedEnergy(problem) if is_evaluated(task) else None
+        energy, g = self._by_graph(w) if self.evaluated is None else self._by_numpy(w, self.evaluated)
         energy = energy if task.penalty is None else energy + task.penalty.symbolic(w)
-        parts, first = [], len(problem.network.data)
-        for constraint in task.constraints:
-            condition = constraint.condition
-            if condition.node is None:
-                parts.append(constraint.function(pieces[condition.group]))  # type: ignore[index]
-            else:
-                function = over_samples(constraint.function, problem.samples, [])
-                parts.append(ca.vec(function(states[first + condition.node])))
         self.limits = {
             "lbx": task.bounds[0],
             "ubx": task.bounds[1],
@@ -169,13 +163,48 @@ class Condensed:
         if task.solver == "ipopt" and problem.size > LARGE:
             limited = {"ipopt": {"hessian_approximation": "limited-memory"}}
             settings["options"] = merged(limited, settings["options"])
-        g = ca.vertcat(ca.MX(0, 1), *parts)
         stages = Stages((0,), (problem.size,), (g.numel(),))
         if task.solver == "fatrop":
             check_stages(stages, task.time_limit)
         equality = self.limits["lbg"] == self.limits["ubg"]
-        self.nlp = NlpSolver(w, energy, g, stages=stages, equality=equality, watch=watch, **settings)
+        derivatives = None if self.evaluated is None else self._derivatives(w, g, self.evaluated)
+        self.nlp = NlpSolver(
+            w, energy, g, stages=stages, equality=equality, watch=watch, derivatives=derivatives, **settings
+        )
         self.nlp.build_time = time.perf_counter() - began  # the expressions included
+
+    def _by_graph(self, w: ca.MX) -> tuple[ca.MX, ca.MX]:
+        """Return E and the constraints as one graph."""
+        problem, graph = self.task.problem, SymbolicNetwork(self.task.problem)
+        pieces = graph.pieces(w)
+        states = graph.forward(pieces)
+        parts, first = [], len(problem.network.data)
+        for constraint in self.task.constraints:
+            condition = constraint.condition
+            if condition.node is None:
+                parts.append(constraint.function(pieces[condition.group]))  # type: ignore[index]
+            else:
+                function = over_samples(constraint.function, problem.samples, [])
+                parts.append(ca.vec(function(states[first + condition.node])))
+        energy = graph.mean_loss(states) + 0.5 * problem.weight_decay * ca.sumsqr(w)
+        return energy, ca.vertcat(ca.MX(0, 1), *parts)
+
+    def _by_numpy(self, w: ca.MX, evaluated: EvaluatedEnergy) -> tuple[ca.MX, ca.MX]:
+        """Return E as NumPy evaluates it, and the constraints, all of them on weights."""
+        groups = self.task.problem.network.groups
+        pieces = [groups[c.condition.group].slice for c in self.task.constraints]  # type: ignore[index]
+        parts = [c.function(w[at]) for c, at in zip(self.task.constraints, pieces, strict=True)]
+        return evaluated.at(w), ca.vertcat(ca.MX(0, 1), *parts)
+
+    def _derivatives(self, w: ca.MX, g: ca.MX, evaluated: EvaluatedEnergy) -> Derivatives:
+        lam_f, lam_g = ca.MX.sym("lam_f"), ca.MX.sym("lam_g", g.numel())
+        gradient, hessian = evaluated.gradient(w), lam_f * evaluated.hessian(w)
+        if g.numel():
+            hessian = hessian + ca.hessian(ca.dot(lam_g, g), w)[0]
+        if self.task.penalty is not None:
+            gradient = gradient + ca.gradient(self.task.penalty.symbolic(w), w)
+            hessian = hessian + lam_f * as_casadi(self.task.penalty.matrix)
+        return Derivatives(ca.jacobian(g, w), hessian, lam_f, lam_g, gradient)
 
     def solve(self, start: np.ndarray | Trained, scale: float) -> Trained:
         """Start from weights `(n,)`, or from where a solve ended."""
@@ -189,6 +218,14 @@ class Condensed:
         pieces = np.split(found.lam_g, ends) if self.task.constraints else []
         shaped = [lam.reshape(c.shape) for lam, c in zip(pieces, self.task.constraints, strict=True)]
         return Trained(found, found.x, None, None, found.lam_x, shaped)
+
+
+def is_evaluated(task: TrainTask) -> bool:
+    """Whether a condensed program is evaluated by NumPy: of many samples, its constraints on weights alone."""
+    problem = task.problem
+    states = problem.samples * sum(place.size for place in problem.network.placed)
+    on_states = any(constraint.condition.node is not None for constraint in task.constraints)
+    return not on_states and states >= EVALUATED and takes_gradient(task.solver)
 
 
 def check_stages(stages: Stages, time_limit: float | None = None) -> None:

@@ -7,7 +7,6 @@ unknowns are positions and velocities alone, and CasADi sees three functions: va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import casadi as ca
@@ -17,6 +16,7 @@ from actionopt.action.density.density import Blocks, Expansion
 from actionopt.action.density.gradient_flow import GradientFlowDensity, GradientFlowExpansion
 from actionopt.action.program.stages import StageFunctions
 from actionopt.interrupts import Interrupt
+from actionopt.nlp.evaluated import Evaluated, Valued
 
 STACKED = 4  # how many times the numbers of a block a Hessian product takes at once, as directions: flat from 2 to 8
 
@@ -71,11 +71,11 @@ class _DensityCalls:
         self._expansion: Expansion | None = None
         n = density.size
         shape = (2 * n, stages)
-        self.slopes = _Evaluated("slopes", [shape], shape, self._evaluate_slopes)
-        self.value = _Valued("density", [shape], (1, stages), self._evaluate_value)
+        self.slopes = Evaluated("slopes", [shape], shape, self._evaluate_slopes)
+        self.value = Valued("density", [shape], (1, stages), self._evaluate_value)
         self.value.slopes = self.slopes
         curvature = [shape, (1, stages)], (4 * n * n, stages)
-        self.hessian = _Evaluated("curvature", *curvature, self._evaluate_hessian, interrupt)
+        self.hessian = Evaluated("curvature", *curvature, self._evaluate_hessian, interrupt)
 
     def _expand(self, xi: np.ndarray) -> Expansion:
         """Expand about the stages `xi (M, 2n)`."""
@@ -116,59 +116,3 @@ def stage_hessians(expansion: GradientFlowExpansion, block: int) -> np.ndarray:
         hessian[:, n:, some] = momentum.transpose(1, 2, 0)
     hessian[:, :n, n:] = hessian[:, n:, :n].swapaxes(-1, -2)
     return hessian
-
-
-class _Evaluated(ca.Callback):
-    """A NumPy function of stages as a CasADi function; arrays are `(M, rows)`, columns on CasADi's side."""
-
-    def __init__(
-        self,
-        name: str,
-        inputs: list[tuple[int, int]],
-        output: tuple[int, int],
-        evaluate: Callable[..., np.ndarray],
-        interrupt: Interrupt | None = None,
-    ) -> None:
-        ca.Callback.__init__(self)
-        self.inputs, self.output, self.evaluate, self.interrupt = inputs, output, evaluate, interrupt
-        self.construct(name, {})
-
-    def get_n_in(self) -> int:
-        return len(self.inputs)
-
-    def get_n_out(self) -> int:
-        return 1
-
-    def get_sparsity_in(self, i: int) -> ca.Sparsity:
-        return ca.Sparsity.dense(*self.inputs[i])
-
-    def get_sparsity_out(self, i: int) -> ca.Sparsity:
-        return ca.Sparsity.dense(*self.output)
-
-    def has_eval_buffer(self) -> bool:
-        return True
-
-    def eval_buffer(self, arg: Sequence[memoryview], res: Sequence[memoryview]) -> int:
-        if self.interrupt is not None and self.interrupt.raised:
-            return 1
-        arrays = [np.frombuffer(a).reshape(shape[::-1]) for a, shape in zip(arg, self.inputs, strict=True)]
-        with np.errstate(all="ignore"):  # a solver rejects a trial that overflows
-            np.frombuffer(res[0]).reshape(self.output[::-1])[:] = self.evaluate(*arrays)
-        return 0
-
-
-class _Valued(_Evaluated):
-    """A function of one value a stage, whose slopes are known."""
-
-    slopes: ca.Function
-
-    def has_reverse(self, directions: int) -> bool:
-        return directions == 1
-
-    def get_reverse(
-        self, directions: int, name: str, inputs: Sequence[str], outputs: Sequence[str], options: Mapping[str, Any]
-    ) -> ca.Function:
-        xi, value = ca.MX.sym("xi", *self.inputs[0]), ca.MX.sym("value", *self.output)
-        seed = ca.MX.sym("seed", *self.output)
-        pulled = self.slopes(xi) * ca.repmat(seed, self.inputs[0][0], 1)
-        return ca.Function(name, [xi, value, seed], [pulled], inputs, outputs, options)
