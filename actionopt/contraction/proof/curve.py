@@ -134,18 +134,25 @@ class Curve:
         found = summed / float(problem.samples)
         return found if own is None else found + own
 
-    def rates(self, reach: np.ndarray) -> np.ndarray:
-        """Bound from below, on every piece, how fast the flow draws what is within `reach (M,)` to the curve, `(M,)`.
+    @cached_property
+    def on_curve(self) -> np.ndarray:
+        """Lower bounds of the rates on the curve itself, `(M,)`."""
+        return np.asarray(least_eigenvalue(self.hessians))
+
+    def rates(self, reach: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+        """Bound from below, on some pieces, how fast the flow draws what is within `reach` of the curve to it.
+
+        `pieces` are their numbers, and `reach` is one number each.
 
         With `y = w - p`, `y.(g(p + y) - g(p))` is `y.H y` for the mean H of the Hessian along the segment, which is the
         one on the curve and half of `|y| T`, T the third derivative around.
         """
         problem = self.problem
-        on = self.over()
+        on = self.over()[pieces]
         wide = (reach * ROUNDED)[:, None] * unit_scale(problem)
         around = on + Interval(-wide, wide)
         found = self._derivatives(around, 3)
-        first = np.asarray(least_eigenvalue(self.hessians))
+        first = self.on_curve[pieces]
         bend = _spreads(found[3])
         mean = first - 0.5 * reach * ROUNDED * bend * (1.0 + 8.0 * UNIT)
         direct = np.asarray(least_eigenvalue(found[2]))

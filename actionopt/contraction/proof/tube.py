@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PIECES = 4  # a step
 ROUNDS = 8  # of widening the tube that rates are taken over
-ROOM = 1.05  # by which it is wider than what came out
+GUESS, ROOM = 1.2, 1.05  # by which it is wider than the first guess, and than what came out
 BASINS = 12  # radii tried around the last node
 NUMBERS = 4_000_000  # in the widest array
 
@@ -175,12 +175,16 @@ def prove_basin(
 def _tube(curve: Curve, radius: float, deadline: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the radii at the nodes, and rates and defects piece by piece.
 
-    Rates hold within a tube that is guessed, and guessed again until it holds what came out.
+    Rates hold within a tube that is guessed, from those on the curve, and guessed again where it does not hold what
+    came out.
     """
     defects, jumps = curve.defects(), curve.jumps()
-    reach = np.full(len(curve.half), radius * ROOM + 1e-14)
+    guess, _ = _integrated(curve, radius, curve.on_curve, defects, jumps)
+    reach = GUESS * np.where(np.isfinite(guess), guess, radius) + 1e-14
+    rates, outside = np.empty_like(reach), np.ones(len(reach), dtype=bool)
     for _ in range(ROUNDS):
-        rates = curve.rates(reach)
+        pieces = np.flatnonzero(outside)
+        rates[pieces] = curve.rates(reach[pieces], pieces)
         largest, ends = _integrated(curve, radius, rates, defects, jumps)
         outside = largest > reach
         if not outside.any():
@@ -188,7 +192,7 @@ def _tube(curve: Curve, radius: float, deadline: float) -> tuple[np.ndarray, np.
         if time.process_time() > deadline:
             ends[1:] = np.inf
             break
-        reach = np.where(np.isfinite(largest), ROOM * largest + 1e-14, reach)
+        reach = np.where(outside & np.isfinite(largest), ROOM * largest + 1e-14, reach)
     else:
         ends[1 + int(np.argmax(outside)) // curve.pieces :] = np.inf  # where the tube leaves what its rates hold for
     return ends, rates, defects

@@ -80,7 +80,7 @@ def test_bounds_hold_and_are_close(build: Any, n: int, factor: float, quantity: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("build", "n", "factor"), CASES)
+@pytest.mark.parametrize(("build", "n", "factor"), [CASES[1], CASES[2]])
 def test_bounds_hold_two_hundred_random_replacements(build: Any, n: int, factor: float) -> None:
     base, worst, found = changes(build, n, 200, "loss")
     assert len(found) == 203

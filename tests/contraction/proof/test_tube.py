@@ -7,6 +7,7 @@ import pytest
 
 import actionopt as ao
 from actionopt.contraction.proof.curve import Curve
+from benchmarks.proofs import genes, narrow_xor, start_of_energy
 
 
 def well() -> ao.Problem:
@@ -77,6 +78,29 @@ def test_flows_that_start_in_the_tube_stay_in_it() -> None:
         other = ao.flow(problem, start + 0.02 * x / np.linalg.norm(x) / np.sqrt(problem.mass), **options)
         distance = np.sqrt((problem.mass * (other.weights - trajectory.weights) ** 2).sum(axis=1))
         assert (distance <= proof.radii + 1e-8).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "energy"), [("gene 3", 0.065), ("xor", 0.12)])
+def test_tubes_through_stretches_where_flows_part(name: str, energy: float) -> None:
+    """From a start far away: flows that start in the tube stay in it, and it ends in a basin."""
+    problem, centre = genes(3, 0.1) if name == "gene 3" else narrow_xor()
+    options = {"horizon": 6.4, "steps": 48} if name == "gene 3" else {"horizon": 8.0, "steps": 80}
+    start = start_of_energy(problem, centre, energy)
+    assert problem.energy(start) == pytest.approx(energy, rel=1e-6)
+    flow = {**options, "metric": "euclidean", "method": "Radau"}
+    trajectory = ao.flow(problem, start, **flow)
+    proof = ao.prove_basin(problem, trajectory, 1e-3)
+    assert proof.proved
+    assert proof.rates.min() < -0.3
+    assert proof.radii[-1] < proof.basin_radius
+    assert proof.equilibrium_within is not None
+    last = np.sqrt((problem.mass * (trajectory.weights[-1] - centre) ** 2).sum())
+    assert last <= proof.equilibrium_within + 1e-6
+    x = np.random.default_rng(0).standard_normal(problem.size)
+    other = ao.flow(problem, start + 0.99e-3 * x / np.linalg.norm(x) / np.sqrt(problem.mass), **flow)
+    away = np.sqrt((problem.mass * (other.weights - trajectory.weights) ** 2).sum(axis=1))
+    assert (away <= proof.radii + 1e-5).all()
 
 
 def test_a_short_trajectory_is_undecided() -> None:
