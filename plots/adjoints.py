@@ -3,7 +3,7 @@
 Above: every sample and feature is a point, which lies on the diagonal. Below: how far from it, on a log axis. Both
 are divided by the largest adjoint of the module, so that the dashed line, the machine precision, is the same for all.
 
-    python plots/adjoints.py problems/digits.py --out out/adjoints.png
+    python plots/adjoints.py problems/digits.py --set samples=1797 --out out/adjoints.png
 """
 
 from __future__ import annotations

@@ -102,6 +102,20 @@ def _rotation(angle: float) -> np.ndarray:
 POINTS = dict(zip(("elbow up", "elbow down"), map(tuple, postures()), strict=True))
 
 
+def draw(ax: Any, problem: ao.Problem, w: np.ndarray) -> None:
+    """Draw the arm at joint angles `w`, and where its marked points should be."""
+    joint, direction, places = np.zeros(2), 0.0, [np.zeros(2)]
+    for link, angle in zip(problem.modules[::-1], w[::-1], strict=True):  # from the base to the hand
+        direction += angle
+        joint = joint + link.length * np.array([np.cos(direction), np.sin(direction)])
+        places.append(joint)
+    ax.plot(*np.transpose(places), "o-", lw=3, ms=6, label="arm")
+    ax.plot(*problem.outputs(w).T, "s", ms=5, label="marked points")
+    ax.plot(*np.asarray(problem.targets).T, "x", ms=8, mew=2, label="where they should be")
+    ax.set_aspect("equal")
+    ax.legend(fontsize=8)
+
+
 def known(**options: object) -> dict[str, float]:
     """Return the least energy: the default pose is within reach."""
     return {"energy": 0.0} if options["lengths"] is LENGTHS and options["pose"] is POSE else {}

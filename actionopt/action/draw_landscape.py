@@ -258,8 +258,8 @@ def _draw_plane(
     ax.grid(False)
     if slice_ and plane.orthonormal:
         ax.set_aspect("equal")
-    for path, way, color in zip(paths, ways, figures.COLORS[1:] * len(paths), strict=False):
-        draw_way(ax, path, color, way.name, way.times)
+    for k, (path, way, color) in enumerate(zip(paths, ways, figures.COLORS[1:] * len(paths), strict=False)):
+        draw_way(ax, path, color, way.name, way.times, "--" if k % 2 else "-")  # so that one on another shows
     if marks:
         name_points(ax, marks, np.concatenate(paths) if paths else np.zeros((0, 2)), kinds)
 
@@ -277,7 +277,8 @@ def _contours(
     cmap = plain.with_extremes(over=figures.grid_color(ax), under=plain(0.0))
     drawn = ax.contourf(x, y, energy, levels=_levels(energy, along), cmap=cmap, extend="both")
     drawn.set(edgecolor="face", linewidth=0.3)  # no hairlines between the levels
-    _colour_bar(ax, drawn, label)
+    flatness = float(y[-1] - y[0]) / float(x[-1] - x[0]) if what.size > 2 else 1.0
+    _colour_bar(ax, drawn, label, flatness)
 
 
 def draw_streamlines(ax: Axes, drift: Drift, x: np.ndarray, y: np.ndarray) -> None:
@@ -371,9 +372,10 @@ def _levels(energy: np.ndarray, along: np.ndarray) -> np.ndarray:
     return np.asarray(MaxNLocator(LEVELS).tick_values(low, min(high, max(top, low + 0.05 * (high - low)))))
 
 
-def _colour_bar(ax: Axes, drawn: Any, label: str) -> None:
+def _colour_bar(ax: Axes, drawn: Any, label: str, flatness: float) -> None:
+    """Draw what the colours mean, as high as axes to scale are."""
     ink = ax.xaxis.label.get_color()
-    bar = ax.figure.colorbar(drawn, ax=ax)
+    bar = ax.figure.colorbar(drawn, ax=ax, shrink=float(np.clip(1.3 * flatness, 0.5, 1.0)))
     bar.set_label(label, fontsize=9.5, color=ink)
     bar.ax.tick_params(colors=ink, labelsize=8.5)
     bar.outline.set_visible(False)

@@ -16,9 +16,11 @@ ARROWS = (0.3, 0.7)  # parts of the length at which the path's direction is show
 TICKS = 8  # ticks of time at most
 
 
-def draw_way(ax: Axes, path: np.ndarray, color: str, label: str | None, times: np.ndarray | None = None) -> None:
+def draw_way(
+    ax: Axes, path: np.ndarray, color: str, label: str | None, times: np.ndarray | None = None, style: str = "-"
+) -> None:  # fmt: skip
     """Draw a path `(K, 2)` from its circle to its square, with arrows; dots where equal times `(K,)` have passed."""
-    ax.plot(*path.T, color=color, lw=2.0, label=label, path_effects=halo(3.2, "white"))
+    ax.plot(*path.T, style, color=color, lw=2.0, label=label, path_effects=halo(3.2, "white"))
     arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
     if arc[-1] > 0:
         for part in ARROWS:

@@ -7,7 +7,7 @@ value, "energy" (the least one), "action" (of the transition path, over all time
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,20 @@ from actionopt.loading import load_file, locate
 
 QUANTITIES = ("energy", "action", "path action")
 AGREE = 1e-3  # relative to the known value, or to the start's where that is zero
+
+
+def drawing_of(path: Path) -> Callable[..., None] | None:
+    """Return how the file draws its system, `draw(ax, problem, w)`, where it says so.
+
+    Raises
+    ------
+    InputError
+        If its `draw` is no function.
+    """
+    draw = getattr(load_file(locate(path)), "draw", None)
+    if draw is not None and not callable(draw):
+        raise InputError(f"{path}: draw must be a function draw(ax, problem, w), got {draw!r}")
+    return draw
 
 
 def known_answers(path: Path, settings: Mapping[str, Any]) -> dict[str, float]:

@@ -17,8 +17,8 @@ from actionopt.constrained.draw_adjoints import draw_adjoints
 from actionopt.contraction.draw_rates import shade_parting
 from actionopt.problem import Problem
 from actionopt.report.proof import PROOF, draw_proof, proof_caption
-from actionopt.report.stages import ACTION, ADJOINTS, PATH, RATES, Context
-from actionopt.report.training import TRAINED, accuracy, draw_fit, draw_training, fits_a_curve, has_history
+from actionopt.report.stages import ACTION, ADJOINTS, HORIZONS, PATH, RATES, Context
+from actionopt.report.training import TRAINED, accuracy, draw_fit, draw_system, draw_training, fits_a_curve, has_history
 from actionopt.report.transition import TRANSITION, draw_over_profile, draw_transition, draw_transition_profile
 
 if TYPE_CHECKING:
@@ -129,6 +129,14 @@ def _balance_caption(context: Context) -> str:
     )
 
 
+def _horizons(context: Context, dark: bool) -> Figure:
+    arrays = load_arrays(context.folder / HORIZONS)
+    fig, ax = figures.figure(width=6.4, height=2.6, dark=dark)
+    ax.plot(arrays["times"], arrays["actions"], "o-", color=figures.COLORS[1])
+    ax.set(xlabel="horizon T", ylabel="least action", xlim=(0.0, None))
+    return fig
+
+
 def _hamiltonian(context: Context, dark: bool) -> Figure:
     fig, ax = figures.figure(width=6.4, height=2.8, dark=dark)
     draw_hamiltonian(ax, context.trajectory(PATH))
@@ -169,7 +177,13 @@ def _landscape_caption(context: Context) -> str:
 def _rates(context: Context, dark: bool) -> Figure:
     arrays = load_arrays(context.folder / RATES)
     fig, ax = figures.figure(width=6.4, height=2.8, dark=dark)
-    ax.plot(arrays["times"], arrays["rates"], "o-", markersize=3)
+    if "modules" in arrays:
+        low, high = arrays["modules"].min(axis=1), arrays["modules"].max(axis=1)
+        ax.fill_between(arrays["times"], low, high, color=figures.GREY, alpha=0.3, lw=0, label="modules, each alone")
+        ax.plot(arrays["times"], arrays["composed"], "--", color=figures.COLORS[1], label="composed from them")
+    ax.plot(arrays["times"], arrays["rates"], "o-", color=figures.COLORS[0], markersize=3, label="whole")
+    if "modules" in arrays:
+        ax.legend(fontsize=8)
     shade_parting(ax)
     ax.set(xlabel="time", ylabel="contraction rate (1 / time)")
     return fig
@@ -224,6 +238,14 @@ PICTURES = (
         lambda context: fits_a_curve(context.problem),
     ),
     Drawing(
+        "system",
+        "train",
+        TRAINED,
+        draw_system,
+        lambda context: "The system as its file draws it: at the start, and trained.",
+        lambda context: context.draw is not None,
+    ),
+    Drawing(
         "learning",
         "action",
         ACTION,
@@ -254,6 +276,13 @@ PICTURES = (
         ),
     ),
     Drawing("path-landscape", "path", PATH, _landscape(PATH), _landscape_caption),
+    Drawing(
+        "action-horizon",
+        "path",
+        HORIZONS,
+        _horizons,
+        lambda context: "The least action on the way to the horizon asked for: it falls as there is more time.",
+    ),
     Drawing("hamiltonian", "path", PATH, _hamiltonian, _hamiltonian_caption),
     Drawing(
         "transition",

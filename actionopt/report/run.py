@@ -15,7 +15,7 @@ from actionopt.errors import InputError, SolverError
 from actionopt.fingerprint import fingerprint, libraries
 from actionopt.interrupts import unless_interrupted
 from actionopt.loading import load_problem, named_points
-from actionopt.report.known import known_answers
+from actionopt.report.known import drawing_of, known_answers
 from actionopt.report.progress import stage_bar
 from actionopt.report.stages import STAGES, Context, Options, Outcome, Stage, check_options
 from actionopt.report.workspace import Record, Workspace, key_of, open_workspace
@@ -79,7 +79,7 @@ def run_stages(
     known = known_answers(path, settings)
     if not options.as_the_file_asks:  # least energies are those of any start, actions belong to their ends
         known = {name: value for name, value in known.items() if name == "energy"}
-    context = Context(what, options, Path(out), named_points(path), known)
+    context = Context(what, options, Path(out), named_points(path), known, draw=drawing_of(path))
     check_options(context)
     with open_workspace(out) as workspace:
         stages = [stage for stage in STAGES if stage.applies(context)]

@@ -18,6 +18,7 @@ from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.task import make_task
 from actionopt.action.trajectory import Trajectory
 from actionopt.archive import save_arrays
+from actionopt.contraction.certify import certify
 from actionopt.contraction.rate import rates_along
 from actionopt.errors import InputError
 from actionopt.interrupts import unless_interrupted
@@ -31,6 +32,7 @@ from actionopt.report.training import SECONDS, TRAINED, saved, say, train_from
 from actionopt.report.transition import TRANSITION, Ends, find_ends, find_transition
 
 FLOW, ACTION, PATH, ADJOINTS, RATES = "flow.npz", "action.npz", "path.npz", "adjoints.npz", "contraction.npz"
+HORIZONS = "path-horizons.npz"  # actions of the shorter times on the way
 SOLVED = 1e-12  # largest discrete action of a marched flow, relative to the energy it loses
 LEAST_LOSS = 1e-6  # of the energy's size, that a flow is taken to lose where it loses less
 FLOW_SCHEME, PATH_SCHEME = "radau5", "midpoint"  # unless the user chooses
@@ -76,6 +78,7 @@ class Context:
     folder: Path
     points: dict[str, Any] = field(default_factory=dict)
     known: dict[str, float] = field(default_factory=dict)
+    draw: Callable[..., None] | None = None  # of the problem file: draw(ax, problem, w)
     checkpoint: Checkpoint | None = None  # of the stage that runs
 
     @cached_property
@@ -140,13 +143,16 @@ def check_stage(context: Context) -> Outcome:
         "solver": solver,
     }
     verdict = "are" if check.ok else "are NOT"
+    apart = "they are equal to the last bit"
+    if check.relative_error:
+        apart = f"they differ by {check.relative_error:.1e} of the largest adjoint, at most"
     message = (
         f"The multipliers of the layer equations, from {solver}, {verdict} the adjoints of backpropagation {place}: "
-        f"they differ by {check.relative_error:.1e} of the largest adjoint, at most."
+        f"{apart}."
     )
     count = sum(array.size for array in check.multipliers)
     off = f"{check.relative_error:.1e} off at most" if check.relative_error else "equal to the last bit"
-    headline = f"{count} multipliers, {off}"
+    headline = f"{count} multiplier{'' if count == 1 else 's'}, {off}"
     return Outcome("ok" if check.ok else "failed", message, summary, (ADJOINTS,), headline)
 
 
@@ -242,15 +248,19 @@ def path_stage(context: Context) -> Outcome:
     """Find the path of least action to the given end, over horizons and then steps that double."""
     options = context.options
     horizon = options.horizon or _path_time(context)
-    paths = [_path(context, [horizon / 4, horizon / 2, horizon], options.steps or PATH_STEPS[0], None)]
+    shorter = _paths(context, [horizon / 4, horizon / 2, horizon], options.steps or PATH_STEPS[0], None)
+    paths = shorter[-1:]
     change = np.inf
     for steps in PATH_STEPS[1:] if options.steps is None else ():
-        paths.append(_path(context, [horizon], steps, paths[-1]))
+        paths += _paths(context, [horizon], steps, paths[-1])
         change = abs(paths[-1].action - paths[-2].action) / max(abs(paths[-1].action), np.finfo(float).tiny)
         if change <= RESOLVED:
             break
     found = paths[-1]
     found.save(context.folder / PATH)
+    times = np.array([path.times[-1] for path in shorter])
+    save_arrays(context.folder / HORIZONS, {"times": times, "actions": np.array([path.action for path in shorter])})
+    files = (PATH, HORIZONS)
     summary = {**found.summary, "step_error": change if len(paths) > 1 else None}
     message = (
         f"A path of least action to the given end, as a rule a local minimum, takes time {found.times[-1]:g} and "
@@ -266,13 +276,13 @@ def path_stage(context: Context) -> Outcome:
     message, summary = message + said, {**summary, **known}
     headline = f"action {found.action:.6g} in time {found.times[-1]:g}"
     if not found.success:
-        return Outcome("failed", f"{message} {found.message}", summary, (PATH,), headline)
+        return Outcome("failed", f"{message} {found.message}", summary, files, headline)
     if len(paths) > 1 and change > RESOLVED:
         message += f" Its action still moved by {change:.1e} at the last doubling of the steps: give more --steps."
-    return Outcome("ok", message, summary, (PATH,), headline)
+    return Outcome("ok", message, summary, files, headline)
 
 
-def _path(context: Context, horizons: list[float], steps: int, guess: Trajectory | None) -> Trajectory:
+def _paths(context: Context, horizons: list[float], steps: int, guess: Trajectory | None) -> list[Trajectory]:
     options = context.options
     found = continue_action(
         context.what,
@@ -285,7 +295,8 @@ def _path(context: Context, horizons: list[float], steps: int, guess: Trajectory
         metric=options.metric,
         throw=False,
     )
-    return unless_interrupted(found[-1])
+    unless_interrupted(found[-1])
+    return found
 
 
 def _path_time(context: Context) -> float:
@@ -324,8 +335,14 @@ def contraction_stage(context: Context) -> Outcome:
         return Outcome("skipped", message)
     found = context.trajectory(ACTION)
     nodes = np.unique(np.linspace(0, len(found.times) - 1, RATE_NODES).round().astype(int))
-    rates = rates_along(problem, found.weights[nodes], metric=context.options.metric)
-    save_arrays(context.folder / RATES, {"times": found.times[nodes], "rates": rates})
+    arrays = {"times": found.times[nodes]}
+    if context.options.metric == "joint":  # its modules have no lengths of their own
+        arrays["rates"] = rates_along(problem, found.weights[nodes], metric="joint")
+    else:
+        parts = certify(problem, found.weights[nodes], metric=context.options.metric)
+        arrays |= {"rates": parts.whole, "modules": parts.rates, "composed": parts.composed}
+    rates = arrays["rates"]
+    save_arrays(context.folder / RATES, arrays)
     worst = int(rates.argmin())
     summary = {"least": rates[worst], "time": found.times[nodes[worst]], "start": rates[0], "end": rates[-1]}
     if rates[worst] > 0:
@@ -336,6 +353,9 @@ def contraction_stage(context: Context) -> Outcome:
         f"The contraction rate in the {context.options.metric} metric is least, {rates[worst]:.4g}, at "
         f"t = {summary['time']:.4g}: {meaning}. At the end it is {rates[-1]:.4g}."
     )
+    if "composed" in arrays:
+        summary["least_composed"], summary["least_of_a_module"] = arrays["composed"].min(), arrays["modules"].min()
+        message += f" Composed from the modules' own rates and couplings it is {arrays['composed'].min():.4g} at least."
     headline = f"least rate {rates[worst]:.3g}" + ("" if rates[worst] > 0 else ": flows may part there")
     return Outcome("ok", message, summary, (RATES,), headline)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from actionopt.report.stages import Context
 
 TRAINED = "trained.npz"
-SECONDS = 60.0  # after which training is left to `actionopt train`
+SECONDS = 20.0  # after which training is left to `actionopt train`
 
 
 def train_from(context: Context) -> Solution:
@@ -92,6 +92,18 @@ def draw_fit(context: Context, dark: bool) -> Figure:
         ax.plot(x[order], np.ravel(problem.outputs(w))[order], style, color=color, label=name)
     ax.set(xlabel="input", ylabel="output")
     ax.legend(fontsize=8)
+    return fig
+
+
+def draw_system(context: Context, dark: bool) -> Figure:
+    """Draw the system as its problem file does, at the start and trained."""
+    assert context.draw is not None
+    fig, axes = figures.figure(1, 2, width=6.8, height=3.2, dark=dark, sharex=True, sharey=True)
+    for ax, w, title in zip(
+        axes, (context.start, _arrays(context)["weights"]), ("at the start", "trained"), strict=True
+    ):
+        context.draw(ax, context.problem, w)
+        ax.set_title(title)
     return fig
 
 

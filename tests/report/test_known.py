@@ -115,3 +115,32 @@ def test_accuracy_is_the_share_of_right_labels() -> None:
     hot = ao.Problem(ao.Dense(1, 2, bias=False), x, np.eye(2)[labels], ao.SoftmaxCrossEntropy())
     assert training.accuracy(hot, w) == pytest.approx(2 / 3)
     assert training.accuracy(ao.load_problem("xor"), np.zeros(17)) is None
+
+
+def test_a_file_draws_its_system(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from problems import robot_arm
+
+    problem = robot_arm.build()
+    ax = Figure().subplots()
+    robot_arm.draw(ax, problem, robot_arm.postures()[0])
+    arm, hand, wanted = ax.lines
+    np.testing.assert_allclose(np.linalg.norm(np.diff(arm.get_xydata(), axis=0), axis=1), robot_arm.LENGTHS)
+    np.testing.assert_allclose(hand.get_xydata(), wanted.get_xydata(), atol=1e-12)
+    np.testing.assert_allclose(arm.get_xydata()[-1], hand.get_xydata()[0], atol=1e-12)  # a mark sits on the hand
+    file = tmp_path / "mine.py"
+    file.write_text("import actionopt as ao\ndraw = 3\ndef build():\n    return ao.Drift(1, lambda ops, w: -w)\n")
+    done = run(file, "--start", "0", "--end", "1", "--horizon", "1", "--out", tmp_path / "out")
+    assert (done.exit_code, "draw must be a function" in done.stderr) == (2, True)
+
+
+def test_shorter_times_and_modules_are_kept(tmp_path: Path) -> None:
+    done = run("quadratic", "--out", tmp_path / "out", "--steps", "20", "--json")
+    assert done.exit_code == 0, done.output
+    with np.load(tmp_path / "out" / "path-horizons.npz") as kept:
+        assert kept["times"].tolist() == [0.375, 0.75, 1.5]
+        assert (np.diff(kept["actions"]) < 0).all()
+    with np.load(tmp_path / "out" / "contraction.npz") as kept:
+        assert kept["modules"].shape == (len(kept["times"]), 1)
+        np.testing.assert_allclose(kept["modules"][:, 0], kept["rates"])  # of one module
