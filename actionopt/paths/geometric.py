@@ -44,8 +44,13 @@ def norms(system: System, z: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.
 
 def action_density(system: System, z: np.ndarray, d: np.ndarray) -> np.ndarray:
     """Return `|d|_M |b|_M - d . M b (...)` at `z, d (..., n)`, NaN where drift or noise is not sound; NumPy alone."""
+    return density_and_speed(system, z, d)[0]
+
+
+def density_and_speed(system: System, z: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the action density and `|b|_M`, `(...)`, at `z, d (..., n)`."""
     length, drift, along = _inner(system, z, d)
-    return np.sqrt(length * drift) - along
+    return np.sqrt(length * drift) - along, np.sqrt(drift)
 
 
 def _inner(system: System, z: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from actionopt.action.scheme import lagrange
-from actionopt.paths.geometric import Densities, action_density, expand
+from actionopt.paths.geometric import Densities, action_density, density_and_speed, expand
 from actionopt.paths.system import System
 
 LOCAL = np.array([0.0, 0.5, 1.0])
@@ -77,9 +77,8 @@ class Path:
     def _on_parts(self, pieces: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
         """Return action `(N,)` and speeds `(N, 2 parts)` of elements `(N, 3, n)`."""
         values, slopes = lagrange(LOCAL, (np.arange(parts)[:, None] + GAUSS).ravel() / parts)
-        places, steps = values @ pieces, slopes @ pieces
-        actions = action_density(self.system, places, steps).sum(axis=1) / (2 * parts)
-        return actions, np.linalg.norm(self.system.drift(places), axis=-1)
+        densities, speeds = density_and_speed(self.system, values @ pieces, slopes @ pieces)
+        return densities.sum(axis=1) / (2 * parts), speeds
 
     @cached_property
     def gross(self) -> float:
@@ -126,6 +125,11 @@ class Path:
 def evaluate(system: System, points: np.ndarray, hessian: bool = False) -> Path:
     """Expand the action about points `(2N+1, n)`."""
     return Path(points, expand(system, *quadrature(points), hessian), system)
+
+
+def action_of(system: System, points: np.ndarray) -> float:
+    """Return the action of points `(2N+1, n)` alone: as `evaluate`, at a part of the price."""
+    return 0.5 * float(action_density(system, *quadrature(points)).sum())
 
 
 def tangents(points: np.ndarray) -> np.ndarray:

@@ -57,8 +57,7 @@ def _paid_above(system: System, zero: np.ndarray, nodes: np.ndarray, actions: np
         curve = zero + np.concatenate([_decaying(decay, z), np.zeros((1, len(z)))])
         curve = curve[::-1] if outward else curve
         steps = np.diff(curve, axis=0)
-        middles = [action_density(system, curve[:-1] + s * steps, steps).sum() for s in (0.2113248654, 0.7886751346)]
-        least = 0.5 * float(sum(middles))
+        least = float(action_density(system, 0.5 * (curve[:-1] + curve[1:]), steps).sum())
         if np.isfinite(least):
             worst = max(worst, float(paid[number]) - least)
     return worst
@@ -69,7 +68,7 @@ def _spread(count: int) -> Iterator[int]:
     number = 1
     while number < count:
         yield number
-        number += max(1, number // 3)
+        number += max(1, number // 2)
 
 
 def _decaying(decay: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
 
-from actionopt.paths.mesh import Hyperplanes, Path, evaluate
+from actionopt.paths.mesh import Hyperplanes, Path, action_of, evaluate
 from actionopt.paths.system import System
 
 LONGEST = 0.15  # step at a point, relative to the length of the path
@@ -113,7 +113,11 @@ def _search(system: System, path: Path, planes: Hyperplanes, gradient: np.ndarra
     noise = NOISE * path.gross
     before = relative(path, gradient)
     for _ in range(HALVINGS):
-        moved = evaluate(system, planes.move(path.points, size * step))
+        points = planes.move(path.points, size * step)
+        if not action_of(system, points) <= path.action + noise:
+            size *= 0.5
+            continue
+        moved = evaluate(system, points)
         if moved.action <= path.action + ARMIJO * size * slope:
             return moved
         # where the action is settled to rounding the gradient decides

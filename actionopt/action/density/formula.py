@@ -48,9 +48,13 @@ class LagrangianDensity(Density):
         self._maps: dict[tuple[str, int], ca.Function] = {}
 
     def expand(self, w: np.ndarray, v: np.ndarray, t: np.ndarray | None = None) -> Expansion:
-        if t is None and ca.depends_on(self.expression, self.t):
+        if t is None and self._timed:
             raise InputError(f"{self.name}: the Lagrangian depends on time, and no times were given")
         return LagrangianExpansion(self, w, v, np.zeros(len(w)) if t is None else t)
+
+    @cached_property
+    def _timed(self) -> bool:
+        return bool(ca.depends_on(self.expression, self.t))
 
     @property
     def has_hessian(self) -> bool:
