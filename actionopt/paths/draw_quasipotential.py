@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from actionopt.paths.quasipotential import Quasipotential
 
 LEVELS = 14
+ALONG = 16  # points of a limit cycle that the levels know: many more than the others make ragged triangles
 
 
 def draw_quasipotential(
@@ -44,8 +45,9 @@ def draw_quasipotential(
         raise InputError(f"levels need values at three points at least, got {int(known.sum())}")
     if ax is None:
         _, ax = figures.figure(width=4.8, height=3.9)
-    points = np.concatenate([found.points[known], found.attractor[None]])
-    values = np.append(found.values[known], 0.0)
+    attractor = found.attractor[None] if found.orbit is None else found.orbit[:: max(1, len(found.orbit) // ALONG)]
+    points = np.concatenate([found.points[known], attractor])
+    values = np.concatenate([found.values[known], np.zeros(len(attractor))])
     drawn = ax.tricontourf(points[:, 0], points[:, 1], values, levels=LEVELS, cmap=figures.CMAP)
     drawn.set(edgecolor="face", linewidth=0.3)  # no hairlines between the levels
     bar = ax.figure.colorbar(drawn, ax=ax)
@@ -53,9 +55,13 @@ def draw_quasipotential(
     reached = [path for path in found.paths if path is not None and path.success]
     for path in reached[:: max(1, len(reached) // max(paths, 1))] if paths else []:
         ax.plot(*path.points.T, color="white", lw=0.9, alpha=0.9)
-    cycle = next((path for path in reached if path.stats["start"] == "cycle"), None)
-    ax.plot(*found.attractor, "o", color=figures.COLORS[1], markeredgecolor="white", ms=8, zorder=4)
+    if found.orbit is None:
+        ax.plot(*found.attractor, "o", color=figures.COLORS[1], markeredgecolor="white", ms=8, zorder=4)
+    else:
+        ax.plot(*found.orbit.T, color=figures.COLORS[1], lw=2.0, zorder=4)
+    low, high = points.min(axis=0), points.max(axis=0)
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))  # paths that leave what is known are cut off there
     ax.set(xlabel=(labels or ("$x_1$", "$x_2$"))[0], ylabel=(labels or ("$x_1$", "$x_2$"))[1])
-    ax.set_title(f"paths from {'a limit cycle' if cycle else 'the attractor'}", fontsize=10)
+    ax.set_title(f"paths from {'the limit cycle' if found.orbit is not None else 'the attractor'}", fontsize=10)
     ax.grid(False)
     return ax

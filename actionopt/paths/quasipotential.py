@@ -65,6 +65,7 @@ class Quasipotential:
     errors: np.ndarray
     paths: list[GeometricPath | None]
     messages: dict[int, str]
+    orbit: np.ndarray | None = None
 
     def plot(self, ax: Axes | None = None, *, paths: int = 12, labels: Sequence[str] | None = None) -> Axes:
         """Draw levels, some of the paths and the attractor in the plane, into `ax` or a new figure.
@@ -163,6 +164,7 @@ def quasipotential(
         np.array([error for _, error, *_ in found]),
         [path for *_, path, _ in found],
         {number: message for number, (*_, message) in enumerate(found) if message},
+        None if limit.orbit is None else system.outward(limit.orbit),
     )
 
 

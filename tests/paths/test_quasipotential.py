@@ -69,8 +69,11 @@ def test_around_a_limit_cycle() -> None:
     found = ao.quasipotential(ao.Drift(2, cycle), [1.0, 0.0], points, elements=(50, 100))
     potential = radii**4 / 4 - radii**2 / 2
     np.testing.assert_allclose(found.values, 2 * (potential + 0.25), rtol=1e-5)
+    assert found.orbit is not None
+    np.testing.assert_allclose((found.orbit**2).sum(axis=1), 1.0, atol=1e-5)
     axes = found.plot()
     assert "limit cycle" in axes.get_title()
+    assert axes.get_xlim()[0] < -0.99  # the cycle is drawn whole
     plt.close("all")
 
 
