@@ -19,6 +19,7 @@ LOCAL = np.array([0.0, 0.5, 1.0])
 GAUSS = 0.5 + np.sqrt(3.0) / 6.0 * np.array([-1.0, 1.0])
 VALUES, SLOPES = lagrange(LOCAL, GAUSS)
 PARTS, FINE_PARTS = 4, 64  # of an element, in the quadrature of the curve
+ON_PARTS = {k: lagrange(LOCAL, (np.arange(k)[:, None] + GAUSS).ravel() / k) for k in (PARTS, FINE_PARTS)}
 EVEN = 0.5  # speeds within an element, relative to its largest, below which its parts are the finer ones
 
 
@@ -76,7 +77,7 @@ class Path:
 
     def _on_parts(self, pieces: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
         """Return action `(N,)` and speeds `(N, 2 parts)` of elements `(N, 3, n)`."""
-        values, slopes = lagrange(LOCAL, (np.arange(parts)[:, None] + GAUSS).ravel() / parts)
+        values, slopes = ON_PARTS[parts]
         densities, speeds = density_and_speed(self.system, values @ pieces, slopes @ pieces)
         return densities.sum(axis=1) / (2 * parts), speeds
 

@@ -51,16 +51,15 @@ def _paid_above(system: System, zero: np.ndarray, nodes: np.ndarray, actions: np
     decay = _decay(system, zero, outward)
     if decay is None:
         return 0.0
-    paid, worst = np.cumsum(actions), 0.0
-    for number in _spread(len(nodes)):
-        z = nodes[number] - zero
-        curve = zero + np.concatenate([_decaying(decay, z), np.zeros((1, len(z)))])
-        curve = curve[::-1] if outward else curve
-        steps = np.diff(curve, axis=0)
-        least = float(action_density(system, 0.5 * (curve[:-1] + curve[1:]), steps).sum())
-        if np.isfinite(least):
-            worst = max(worst, float(paid[number]) - least)
-    return worst
+    chosen = list(_spread(len(nodes)))
+    if not chosen:
+        return 0.0
+    curves = zero + _decaying(decay, nodes[chosen] - zero)
+    curves = curves[::-1] if outward else curves
+    steps = np.diff(curves, axis=0)
+    least = action_density(system, 0.5 * (curves[:-1] + curves[1:]), steps).sum(axis=0)
+    above = np.cumsum(actions)[chosen] - least
+    return float(above[np.isfinite(above)].max(initial=0.0))
 
 
 def _spread(count: int) -> Iterator[int]:
@@ -72,7 +71,7 @@ def _spread(count: int) -> Iterator[int]:
 
 
 def _decaying(decay: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """The curve `exp(decay t) z` from z towards 0, `(k, n)`."""
+    """The curves `exp(decay t) z` from `z (m, n)` to 0, `(k, m, n)`."""
     values = np.linalg.eigvals(decay)
     slowest, turning = float(-values.real.max()), float(abs(values.imag).max())
     horizon = DECAY / slowest
@@ -81,8 +80,8 @@ def _decaying(decay: np.ndarray, z: np.ndarray) -> np.ndarray:
     step = expm(decay * horizon / count)
     curve = [z]
     for _ in range(count):
-        curve.append(step @ curve[-1])
-    return np.array(curve)
+        curve.append(curve[-1] @ step.T)
+    return np.array([*curve, np.zeros_like(z)])
 
 
 def _decay(system: System, zero: np.ndarray, outward: bool) -> np.ndarray | None:
