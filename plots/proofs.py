@@ -63,7 +63,7 @@ def draw(
     path = ao.flow(problem, start, horizon=horizon, steps=steps, metric="euclidean", method="Radau")
     around = ao.prove_basin(problem, path, tube)
     draw_tube(right, path.times, path.weights, around.radii, problem.mass)
-    right.set_title(f"tube {around.status}")
+    right.set_title(f"tube {around.status}: {right.get_title()}", fontsize=9.0)
     return fig
 
 

@@ -27,7 +27,7 @@ PROOF = "proof.npz"
 SIZE, SECONDS = 40, 20.0  # weights up to which proofs are tried, and processor time for the ball and for the tube
 TUBE_SIZE, TUBE_STEPS = 1000, 60  # numbers in the third derivatives of all samples up to which a tube is tried
 FAR = 30.0  # times the proved radius, up to which a counterexample is looked for
-RADII = (1e-2, 1e-3, 0.0)  # of the tube's start, as parts of the start's length
+RADII = (0.1, 1e-2, 1e-3, 0.0)  # of the tube's start, as parts of the start's length
 
 
 def find_proof(problem: Problem, start: np.ndarray, end: np.ndarray) -> tuple[str, dict[str, Any], dict[str, Any]]:

@@ -19,7 +19,7 @@ def test_radii_and_tube_of_the_double_well() -> None:
     (line,) = [text for text in said if text.startswith(f"proved up to {proof.radius:.3g}, refuted beyond ")]
     assert edge <= float(line.split()[-1]) <= 1.03 * edge
     assert 0.75 * edge < proof.radius < edge
-    assert right.get_title() == "tube proved"
+    assert right.get_title().startswith("tube proved: radius 0.01 at the start")
     assert right.collections  # the band
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.contraction.proof.squared import all_squared, squared_energy
 from actionopt.contraction.proof.symmetry import symmetric
 from actionopt.network import Network
 from actionopt.ops.base import Array, Ops
@@ -59,9 +60,12 @@ def derivatives(
     ops, w = seeded(problem, box, order)
     n, network = problem.size, exact_network(problem)
     states = network.forward(ops, network.split(ops, w), None if visit is None else visit(ops))
-    losses = network.values(ops, states)
-    own = (*box.shape[:-1], problem.samples)
-    found = [_mean(derivative_of(ops, losses, order, k, n, own), k) for k in range(order + 1)]
+    lead = box.shape[:-1]
+    if all_squared(network):
+        found = _squared(problem, network, ops, states, order, lead)
+    else:
+        losses, own = network.values(ops, states), (*lead, problem.samples)
+        found = [_mean(derivative_of(ops, losses, order, k, n, own), k) for k in range(order + 1)]
     if problem.weight_decay:
         for k, term in enumerate(_decay(problem, box)[: order + 1]):
             found[k] = found[k] + term
@@ -114,6 +118,19 @@ def derivative_of(ops: Ops, z: Array, order: int, k: int, n: int, own: tuple[int
 def unless_unknown(x: Interval, value: Interval, k: int) -> Interval:
     """Return a k-th derivative: everything where nothing is known of the value, which may not be a number at all."""
     return unknown_stays(x, value[(..., *[None] * k)])
+
+
+def _squared(
+    problem: Problem, network: Network, ops: Ops, states: list[Array], order: int, lead: tuple[int, ...]
+) -> list[Interval]:
+    """The same as the mean of jets through the losses, from those of the outputs."""
+    parts = []
+    for term, target in zip(network.costs, network.targets, strict=True):
+        own = (*lead, problem.samples, network.nodes[term.node].size)
+        errors = [derivative_of(ops, states[term.node], order, k, problem.size, own) for k in range(order + 1)]
+        errors[0] = errors[0] - target
+        parts.append(squared_energy(errors, term.weight, problem.samples))
+    return [sum(same[1:], start=same[0]) for same in zip(*parts, strict=True)]
 
 
 def _mean(losses: Interval, k: int) -> Interval:

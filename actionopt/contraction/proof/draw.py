@@ -68,4 +68,6 @@ def draw_tube(ax: Axes, times: np.ndarray, weights: np.ndarray, radii: np.ndarra
         ax.plot(times, line, color=color, lw=1.2)
         low, high = (line - reach)[known], (line + reach)[known]
         ax.fill_between(times[known], low, high, color=color, alpha=0.25, lw=0)
-    ax.set(xlabel="time", ylabel="weights, and the tube around them")
+    ax.set(xlabel="time", ylabel="weights and their tube")
+    if known.any():
+        ax.set_title(f"radius {radii[0]:.2g} at the start, {radii[known][-1]:.2g} at the end", fontsize=9.0)

@@ -55,6 +55,25 @@ def test_what_is_sharpened_holds_the_points_of_the_ball(name: str, order: int) -
             assert (here.lo <= found[k].hi).all()
 
 
+@pytest.mark.parametrize("name", sorted(PROBLEMS))
+def test_squared_errors_have_the_derivatives_of_jets_through_the_loss(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = PROBLEMS[name]()
+    w = problem.initial_weights(0)
+    for box in (box_of(problem, w, 0.0), box_of(problem, np.stack([w, 0.5 * w]), 0.01)):
+        closed = derivatives(problem, box, 4)
+        with monkeypatch.context() as patch:
+            patch.setattr("actionopt.contraction.proof.derivatives.all_squared", lambda network: False)
+            twin = derivatives(problem, box, 4)
+        for a, b in zip(closed, twin, strict=True):
+            assert a.shape == b.shape
+            assert (a.lo <= b.hi).all()
+            assert (b.lo <= a.hi).all()
+            if box.is_point:
+                np.testing.assert_allclose(0.5 * (a.lo + a.hi), 0.5 * (b.lo + b.hi), rtol=1e-9, atol=1e-11)
+
+
 def test_a_ball_reaches_as_far_as_it_says() -> None:
     """For `f = sum w` over `|w| <= R` in n dimensions the range is exactly `R sqrt(n)`, a box has n R."""
     n, radius = 16, 0.5
