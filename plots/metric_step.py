@@ -101,7 +101,8 @@ def draw(name: str, runs: dict[str, Descent], steps: int, *, dark: bool = False)
     for (metric, run), color, marker in zip(runs.items(), figures.COLORS, figures.MARKERS, strict=False):
         style = {"color": color, "marker": marker, "markersize": 3}
         shown = run.energies[: steps + 1]
-        label = f"{metric}, step {run.step_size:g}"
+        ended = len(run.energies) - 1 < (steps * CHEAP if metric == "euclidean" else steps)
+        label = f"{metric}, step {run.step_size:g}" + (" (diverged)" if ended else "")
         by_step.plot(shown, label=label, markevery=max(1, len(shown) // 10), **style)
         by_second.plot(run.seconds, run.energies, markevery=max(1, len(run.energies) // 10), **style)
     by_step.set(xlabel="step", ylabel="energy", yscale="log")

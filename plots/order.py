@@ -1,9 +1,10 @@
 """Error of the discrete action and its path against the step size, for both schemes, with their observed orders.
 
 The reference is the two-stage Gauss scheme on a grid four times finer than the finest one shown. A flow, whose end is
-free, has no action to compare: there the defect of its energy balance is shown.
+free, has no action to compare: there the defect of its energy balance is shown. Dotted is the order that each
+scheme has.
 
-    python plots/order.py problems/double_well.py --start "left minimum" --end saddle --horizon 5 --out order.png
+    python plots/order.py problems/double_well.py --start "left minimum" --end saddle --horizon 5 --out out/order.png
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from actionopt.cli.common import plot_command
 from actionopt.cli.points import parse_point, starting_point
 
 SCHEMES = ("midpoint", "gauss2")
+ORDERS = {"midpoint": 2, "gauss2": 4}
 REFINEMENT = 4
 ROUNDING = 3e-14  # errors below are left out of the fit
 
@@ -84,6 +86,8 @@ def draw(name: str, step: np.ndarray, errors: dict[str, dict[str, np.ndarray]], 
             slope = observed_order(step, error)
             label = f"{scheme}: " + ("rounding" if slope is None else f"order {slope:.2f}")
             ax.plot(step, np.maximum(error, 1e-18), color=color, marker=marker, ms=5, label=label)
+            if slope is not None:  # the order that the scheme has, through the error of the longest step
+                ax.plot(step, error[0] * (step / step[0]) ** ORDERS[scheme], ":", color=figures.GREY, lw=1.0, zorder=1)
         ax.set(xscale="log", yscale="log", xlabel="step size", ylabel=f"error of the {quantity}")
         ax.set_xticks(step, [f"{h:.3g}" for h in step])
         ax.minorticks_off()

@@ -27,6 +27,7 @@ from actionopt import figures
 from actionopt.cli.common import load_modular, parse_settings, plot_command
 
 SOLVERS = ("dual", "cg", "auto")
+DECADE = 10.0
 Points = dict[str, list[tuple[float, float]]]
 
 
@@ -89,7 +90,8 @@ def draw(name: str, series: dict[str, Points], *, dark: bool = False) -> Any:
             sizes, times = zip(*pairs, strict=True)
             # "auto" lies on one of the others: drawn last, dashed and hollow, so that both are seen
             style: dict[str, Any] = {"linestyle": "--", "markerfacecolor": "none"} if solve == "auto" else {}
-            label = f"{solve}, exponent {exponent(pairs):.2f}"
+            wide = max(sizes) >= DECADE * min(sizes)  # over less, an exponent says little
+            label = f"{solve}, exponent {exponent(pairs):.2f}" if wide else solve
             ax.loglog(sizes, times, color=color, marker=marker, markersize=5, label=label, **style)
         ax.set(xlabel=f"number of {what}")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

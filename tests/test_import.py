@@ -8,7 +8,10 @@ import sys
 
 import pytest
 
-HEAVY = ["matplotlib", "sklearn", "onnx", "google", "pandas", "tqdm", "click", "IPython", "tkinter"]
+HEAVY = [
+    "matplotlib", "sklearn", "onnx", "google", "pandas", "xarray", "tqdm", "click", "IPython", "tkinter", "torch",
+    "dask", "distributed", "mpi4py", "mkdocs", "nbclient", "nbformat", "ipykernel", "PIL",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
