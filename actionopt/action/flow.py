@@ -21,6 +21,7 @@ from actionopt.action.on_manifolds import march_on
 from actionopt.action.outcome import judged_flow
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import Scheme, make_grid, make_scheme
+from actionopt.action.system import names_of
 from actionopt.action.trajectory import Trajectory
 from actionopt.errors import InputError, SolverError, unknown_name
 from actionopt.interrupts import uninterrupted
@@ -221,7 +222,9 @@ def _check(method: str, metric: str, tol: Any) -> None:
 def _evaluate(density: GradientFlowDensity, scheme: Scheme, points: np.ndarray, stats: dict[str, Any]) -> Trajectory:
     problem = density.problem
     with uninterrupted():
-        return Trajectory.from_points(density, scheme, points, energy=problem.energy, stats=stats, name=problem.name)
+        return Trajectory.from_points(
+            density, scheme, points, energy=problem.energy, stats=stats | names_of(problem), name=problem.name
+        )
 
 
 def _judge(

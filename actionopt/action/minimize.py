@@ -21,7 +21,7 @@ from actionopt.action.outcome import judged_minimiser
 from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import make_grid, make_scheme
 from actionopt.action.solvers import make_solver
-from actionopt.action.system import System
+from actionopt.action.system import System, names_of
 from actionopt.action.task import ActionTask, Limits, make_task
 from actionopt.action.trajectory import Trajectory
 from actionopt.action.verdict import CAUTIONS
@@ -214,7 +214,7 @@ def minimize_action(
         success=solution.success,
         status=solution.status,
         message=solution.message,
-        stats=stats,
+        stats=stats | names_of(task.what),
         name=task.what.name,
     )
     if certify and isinstance(task.what, Problem) and np.isnan(task.end).all() and not task.constrained:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 
+def names_of(what: Any) -> dict[str, Any]:
+    """Return the names of a system's coordinates as part of a result's stats, empty where it has none."""
+    names = getattr(what, "coordinates", None)
+    return {} if names is None else {"labels": list(names)}
+
+
 class System(Protocol):
     """A system whose paths have an action; asked for its energy, where it has one, in one way.
 

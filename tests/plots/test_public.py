@@ -173,7 +173,9 @@ def test_names_of_coordinates_come_from_the_problem(tmp_path: Path) -> None:
     named = ao.Lagrangian(1, lambda ops, w, v: ops.sum(v * v), labels=["height"])
     found = ao.minimize_action(named, [0.0], [1.0], horizon=1.0, steps=3)
     assert ao.plot_landscape(named, path=found).get_ylabel() == "height"
-    assert found.plot(labels=["height"]).get_ylabel() == "height"
+    assert found.plot().get_ylabel() == "height"  # the result keeps them, in its file too
+    assert ao.Trajectory.load(found.save(tmp_path / "found.npz")).plot().get_ylabel() == "height"
+    assert found.plot(labels=["h"]).get_ylabel() == "h"
     with pytest.raises(ao.InputError, match="labels must be 1 names"):
         ao.Lagrangian(1, lambda ops, w, v: ops.sum(v * v), labels=["a", "b"])
     (tmp_path / "own.py").write_text(
