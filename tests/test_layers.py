@@ -31,10 +31,7 @@ def row(name: str) -> str:
 
 
 def imported_places(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """List the rows that a file imports from, with the line; imports for type checkers alone do not count."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            node.body = []
+    """List the rows that a file imports from, with the line; imports for type checkers alone count as any."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"line {node.lineno}: imports name the package, they are not relative"
@@ -76,11 +73,9 @@ NAMES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
 
 
 def imported_files(path: Path) -> set[str]:
-    """List the files that a file imports, inside functions too; what only a type checker reads does not run."""
+    """List the files that a file imports, inside functions and for type checkers alone too."""
     found: set[str] = set()
-    tree = ast.parse(path.read_text())
-    list(imported_places(tree))  # empties what is for type checkers
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
         elif isinstance(node, ast.Import):

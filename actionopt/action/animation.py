@@ -10,6 +10,7 @@ import numpy as np
 from actionopt import figures
 from actionopt.action.draw_landscape import plot_landscape
 from actionopt.action.draw_trajectory import draw_weights
+from actionopt.action.trajectory_data import TrajectoryData
 from actionopt.errors import InputError
 from actionopt.files import replacing
 
@@ -17,13 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from actionopt.action.trajectory import Trajectory
-
 TRAIL = 0.35  # opacity of the way that is still to come
 
 
 def write_animation(
-    trajectory: Trajectory,
+    trajectory: TrajectoryData,
     path: str | Path,
     what: Any = None,
     *,
@@ -81,7 +80,7 @@ def write_animation(
     return path
 
 
-def _over_landscape(ax: Axes, trajectory: Trajectory, what: Any, options: dict[str, Any]) -> np.ndarray:
+def _over_landscape(ax: Axes, trajectory: TrajectoryData, what: Any, options: dict[str, Any]) -> np.ndarray:
     """Draw the landscape with the whole way, faint; return where the nodes are in it."""
     plot_landscape(what, path=trajectory, ax=ax, **options)
     for line in ax.lines[:4]:  # the way with its times and its ends, not the named points
@@ -93,7 +92,7 @@ def _over_landscape(ax: Axes, trajectory: Trajectory, what: Any, options: dict[s
     return np.stack([trajectory.weights[:, 0], heights], axis=-1)[:, :: 1 if what.has_energy else -1]
 
 
-def _over_time(ax: Axes, trajectory: Trajectory, options: dict[str, Any]) -> np.ndarray:
+def _over_time(ax: Axes, trajectory: TrajectoryData, options: dict[str, Any]) -> np.ndarray:
     """Draw the coordinates over time, faint; return the first of them that moves most."""
     draw_weights(trajectory, ax, **options)
     for line in ax.lines:

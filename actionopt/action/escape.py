@@ -9,8 +9,9 @@ import numpy as np
 
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.second_variation import LowestMode, lowest_mode
+from actionopt.action.solution import ActionSolution
 from actionopt.action.solvers import ActionSolver
-from actionopt.action.task import ActionSolution, Limits
+from actionopt.action.task import Limits
 
 ESCAPES = 5
 STEP = 0.05  # of the extent of the path

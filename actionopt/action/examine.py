@@ -15,8 +15,9 @@ from actionopt.action.guess import arcs
 from actionopt.action.lagrangian import Drift
 from actionopt.action.longer import fading, over_longer
 from actionopt.action.second_variation import LowestMode, lowest_mode
+from actionopt.action.solution import ActionSolution
 from actionopt.action.solvers import ActionSolver
-from actionopt.action.task import ActionSolution, ActionTask, Limits
+from actionopt.action.task import ActionTask, Limits
 from actionopt.action.verdict import judged
 from actionopt.interrupts import unless_interrupted, was_interrupted
 

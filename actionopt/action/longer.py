@@ -16,8 +16,9 @@ from actionopt.action.attractor import Attractor, turns
 from actionopt.action.discrete import ActionPoint, DiscreteAction
 from actionopt.action.pieces import evaluate_pieces
 from actionopt.action.scheme import Scheme, make_scheme
+from actionopt.action.solution import ActionSolution
 from actionopt.action.solvers import ActionSolver
-from actionopt.action.task import ActionSolution, ActionTask, Limits
+from actionopt.action.task import ActionTask, Limits
 
 SETTLED = 0.01  # part of the action that a longer horizon may save
 LIMIT = 200  # iterations of the longer path

@@ -9,7 +9,8 @@ import numpy as np
 
 from actionopt.action.discrete import DiscreteAction
 from actionopt.action.newton.solve import NewtonSolver, takes_free_start
-from actionopt.action.task import ActionSolution, ActionTask, Limits
+from actionopt.action.solution import ActionSolution
+from actionopt.action.task import ActionTask, Limits
 from actionopt.errors import InputError, unknown_name
 from actionopt.nlp import check_solver, installed_solvers
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from actionopt.action.scheme import SCHEMES, make_scheme
+from actionopt.action.trajectory_data import TrajectoryData
 from actionopt.archive import ResultFile
 from actionopt.errors import InputError
 from actionopt.plain import plain
-
-if TYPE_CHECKING:
-    from actionopt.action.trajectory import Trajectory
 
 STATS = "stats/"  # arrays in the stats, such as multipliers, are arrays of the archive: stats/multipliers/end
 NEEDED = ("times", "points", "momenta", "action_density", "node_momenta")
@@ -22,7 +20,7 @@ DESCRIBED = {"name": str, "scheme": str, "success": bool, "status": str, "messag
 FILE = ResultFile("actionopt.trajectory", 1, "trajectory", "Trajectory.save", DESCRIBED)
 
 
-def write_trajectory(trajectory: Trajectory, path: str | Path) -> Path:
+def write_trajectory(trajectory: TrajectoryData, path: str | Path) -> Path:
     """Write `trajectory` to `path`, whole or not at all."""
     arrays = {name: getattr(trajectory, name) for name in (*NEEDED, *OPTIONAL)}
     arrays = {name: np.ascontiguousarray(a, dtype=float) for name, a in arrays.items() if a is not None}

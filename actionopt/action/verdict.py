@@ -15,7 +15,8 @@ from actionopt.action.lagrangian import Drift
 from actionopt.action.longer import Longer
 from actionopt.action.scheme import position_laws, slope_laws
 from actionopt.action.second_variation import CLEAR, LowestMode
-from actionopt.action.task import ActionSolution, relative
+from actionopt.action.solution import ActionSolution
+from actionopt.action.task import relative
 from actionopt.problem import Problem
 
 CAUTIONS = ("underresolved", "horizon too short")  # of minima that a solver did find: results, no failures

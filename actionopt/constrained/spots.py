@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from actionopt.constrained.stages import Chain
-
 STATE, READING, WEIGHTS = "state", "reading", "weights"
+
+
+class Places(Protocol):
+    """Where weights and states of a chain lie, and which stages are of which kind."""
+
+    depth: int
+    weights_at: list[np.ndarray]
+    states_at: list[np.ndarray]
+    kinds: list[Any]
+    place: dict[int, tuple[int, int]]
 
 
 class Blocks:
@@ -47,7 +54,7 @@ class Spots:
     at_end: np.ndarray
 
     @classmethod
-    def of(cls, chain: Chain, what: str, stages: Sequence[int]) -> Spots:
+    def of(cls, chain: Places, what: str, stages: Sequence[int]) -> Spots:
         """Return the spots at stages, counted from 0; the state after stage -1 is the data."""
         at_w = None if what == STATE else np.stack([chain.weights_at[a] for a in stages])
         after = [a if what == STATE else a - 1 for a in stages]

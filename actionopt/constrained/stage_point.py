@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from actionopt.constrained.expansion import Expansion, expanded, expanded_loss
-from actionopt.constrained.spots import WEIGHTS, Blocks, Spots
+from actionopt.constrained.spots import WEIGHTS, Blocks, Places, Spots
 from actionopt.losses import Loss
 from actionopt.modules import Module
 from actionopt.newton.riccati import Stacked, Stage
 from actionopt.ops import NUMPY
-
-if TYPE_CHECKING:
-    from actionopt.constrained.stages import Chain
+from actionopt.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -69,10 +67,30 @@ class Conditions:
         return np.reshape(self.value(NUMPY, y[0, 0] if self.spots.what == WEIGHTS else y), self.rows.shape)
 
 
+class Structure(Places, Protocol):
+    """What a point asks of its chain."""
+
+    problem: Problem
+    samples: int
+    size: int
+    data_size: int
+    decay: float
+    costs: list[Costs]
+    conditions: list[Conditions]
+    low: np.ndarray
+    high: np.ndarray
+
+    def joined(self, z: np.ndarray) -> np.ndarray: ...
+    def at(self, w: np.ndarray, z: np.ndarray) -> ChainPoint: ...
+    def simulate(self, w: np.ndarray) -> np.ndarray: ...
+    def by_stage(self, z: np.ndarray) -> list[np.ndarray]: ...
+    def over(self, scale: float) -> Structure: ...
+
+
 class ChainPoint:
     """A chain at weights and states; derivatives are computed when first asked for."""
 
-    def __init__(self, chain: Chain, w: np.ndarray, z: np.ndarray) -> None:
+    def __init__(self, chain: Structure, w: np.ndarray, z: np.ndarray) -> None:
         self.chain, self.w, self.z = chain, w, z
         self.x = chain.joined(z)
         self.stacks = [(kind, w[kind.at_w], self.x[kind.at_z]) for kind in chain.kinds]

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from actionopt import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from actionopt.contraction.certify import Certificate
-
 MANY = 4  # modules up to which each one has a line of its own
 
 
-def draw_rates(certificate: Certificate, ax: Axes | None = None) -> Axes:
+class Rates(Protocol):
+    """What is drawn of a certificate: rates at times, of modules `(K, M)`, composed and of the whole `(K,)`."""
+
+    @property
+    def times(self) -> np.ndarray: ...
+    @property
+    def labels(self) -> Sequence[str]: ...
+    @property
+    def rates(self) -> np.ndarray: ...
+    @property
+    def composed(self) -> np.ndarray: ...
+    @property
+    def whole(self) -> np.ndarray: ...
+    @property
+    def metric(self) -> str: ...
+
+
+def draw_rates(certificate: Rates, ax: Axes | None = None) -> Axes:
     """Draw the rates at the nodes into `ax`, or a new figure; below zero, shaded, flows may part."""
     ax = figures.axes(ax)
     times = certificate.times

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -11,10 +11,23 @@ from actionopt import figures
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from actionopt.descent.result import Descent
+
+class Epochs(Protocol):
+    """What is drawn of a descent."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def step_sizes(self) -> np.ndarray: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def energy(self) -> np.ndarray: ...
+    @property
+    def validation(self) -> np.ndarray: ...
 
 
-def draw_descent(descent: Descent, ax: Axes | None = None, *, step_sizes: bool = False) -> Axes:
+def draw_descent(descent: Epochs, ax: Axes | None = None, *, step_sizes: bool = False) -> Axes:
     """Draw what the epochs ended at, or the size of every step, into `ax` or a new figure."""
     ax = figures.axes(ax)
     if step_sizes:

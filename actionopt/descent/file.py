@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from actionopt.archive import ResultFile
 from actionopt.descent.options import Options
 from actionopt.errors import InputError
 from actionopt.metric.damping import Damping
-
-if TYPE_CHECKING:
-    from actionopt.descent.result import Descent
 
 ARRAYS = ("last", "best", "energy", "validation", "step_sizes", "mass_factors", "damping")
 FACTS = {
@@ -30,7 +27,18 @@ FACTS = {
 FILE = ResultFile("actionopt.descent", 3, "descent", "Descent.save", FACTS)
 
 
-def write_descent(descent: Descent, path: str | Path) -> Path:
+class Saved(Protocol):
+    """What is written of a descent, beside `ARRAYS` and `FACTS`."""
+
+    @property
+    def direction(self) -> np.ndarray | None: ...
+    @property
+    def damping(self) -> Any: ...
+    @property
+    def options(self) -> Any: ...
+
+
+def write_descent(descent: Saved, path: str | Path) -> Path:
     """Write `descent` to `path`, whole or not at all."""
     found = {name: getattr(descent, name) for name in ARRAYS} | {"damping": astuple(descent.damping)}
     arrays = {name: np.asarray(values, dtype=float) for name, values in found.items()}

@@ -11,7 +11,8 @@ import numpy as np
 from actionopt.errors import InputError, unknown_name
 from actionopt.interop.onnx_constants import fold, read_constants
 from actionopt.interop.onnx_graph import JOINTS, GraphReader, guards_softplus
-from actionopt.interop.onnx_layers import Step, modules_of
+from actionopt.interop.onnx_layers import modules_of
+from actionopt.interop.onnx_parts import Step
 from actionopt.interop.onnx_tokens import TokenReader, has_tokens
 from actionopt.losses import as_samples
 from actionopt.modules import Module, Node

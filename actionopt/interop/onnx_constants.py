@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.errors import InputError
-from actionopt.interop.onnx_layers import Step
+from actionopt.interop.onnx_parts import Step
 
 LARGEST = 100_000_000  # numbers that a constant may hold
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from actionopt.errors import InputError
 from actionopt.interop.onnx_images import image_of
-from actionopt.interop.onnx_layers import Layout, Placed, Step, samples_first, translate
+from actionopt.interop.onnx_layers import Placed, samples_first, translate
+from actionopt.interop.onnx_parts import Layout, Step
 from actionopt.modules import Map, Node
 from actionopt.nodes import Input
 from actionopt.ops import Ops

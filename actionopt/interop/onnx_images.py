@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from actionopt.interop.onnx_parts import Image, Layout, Step
+from actionopt.interop.onnx_scaling import Layers
 from actionopt.modules import AveragePool2d, Conv2d, LayerNorm, Module
-
-if TYPE_CHECKING:
-    from actionopt.interop.onnx_layers import Layers, Layout, Step
-
-Image = tuple[int, int, int]
 
 
 class PretrainedConv2d(Conv2d):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from actionopt.interop.onnx_layers import Step
+from actionopt.interop.onnx_parts import Step
 
 
 def _reshape(step: Step, entries: np.ndarray) -> np.ndarray:

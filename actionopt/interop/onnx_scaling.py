@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from actionopt.interop.onnx_parts import Affine
 from actionopt.modules import Module
 from actionopt.modules.base import no_weights
 from actionopt.ops import Ops
 from actionopt.ops.base import Array
-
-if TYPE_CHECKING:
-    from actionopt.interop.onnx_layers import Affine
 
 SCALINGS = ("Add", "Sub", "Mul", "Div")
 
@@ -47,6 +45,9 @@ class Scaling:
         """Return both, one after the other."""
         shift = other.factor * self.shift + other.shift
         return Scaling(self.factor * other.factor, shift, (*self.made_of, *other.made_of))
+
+
+Layers = tuple[Affine | Scaling | Module, ...]
 
 
 class Rescale(Module):

@@ -15,8 +15,9 @@ import numpy as np
 
 from actionopt.errors import InputError
 from actionopt.interop.onnx_images import PretrainedLayerNorm
-from actionopt.interop.onnx_layers import ACTIVATION_NODES, PARAMETERS, READERS, Layout, Step
+from actionopt.interop.onnx_layers import ACTIVATION_NODES, PARAMETERS, READERS
 from actionopt.interop.onnx_moves import MOVES
+from actionopt.interop.onnx_parts import Layout, Step
 from actionopt.interop.onnx_scaling import SCALINGS, Rescale, scaling_of
 from actionopt.interop.pretrained import Pretrained
 from actionopt.modules import Activation, Each, Map, Module, Node

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -12,13 +12,30 @@ from actionopt import figures
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from actionopt.paths.result import GeometricPath
-
 MARKERS = {"attractor": "o", "saddle": "X", "repeller": "^"}
 DRAWN = 8  # coordinates that are drawn, those that move most
 
 
-def draw_path(path: GeometricPath, ax: Axes | None = None, *, labels: Sequence[str] | None = None) -> Axes:
+class Drawn(Protocol):
+    """What is drawn of a path: points `(K, n)`, arc length and action along it, critical points on it."""
+
+    @property
+    def points(self) -> np.ndarray: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def arc(self) -> np.ndarray: ...
+    @property
+    def accumulated(self) -> np.ndarray: ...
+    @property
+    def action(self) -> float: ...
+    @property
+    def energy(self) -> np.ndarray | None: ...
+    @property
+    def critical_points(self) -> Sequence[Any]: ...
+
+
+def draw_path(path: Drawn, ax: Axes | None = None, *, labels: Sequence[str] | None = None) -> Axes:
     """Draw a path into `ax`, or a new figure.
 
     Parameters
@@ -37,7 +54,7 @@ def draw_path(path: GeometricPath, ax: Axes | None = None, *, labels: Sequence[s
     return ax
 
 
-def _plane(path: GeometricPath, ax: Axes, labels: Sequence[str]) -> None:
+def _plane(path: Drawn, ax: Axes, labels: Sequence[str]) -> None:
     # what costs action in full, the way along the flow dashed
     cost = np.diff(path.accumulated[::2]) / max(path.action, np.finfo(float).tiny)
     paid = np.repeat(cost > 1e-6 / len(cost), 2)
@@ -57,7 +74,7 @@ def _plane(path: GeometricPath, ax: Axes, labels: Sequence[str]) -> None:
     ax.legend(fontsize=8)
 
 
-def _over_arc(path: GeometricPath, ax: Axes, labels: Sequence[str] | None) -> None:
+def _over_arc(path: Drawn, ax: Axes, labels: Sequence[str] | None) -> None:
     moving = np.argsort(-np.ptp(path.points, axis=0))[:DRAWN]
     for i in sorted(moving):
         ax.plot(path.arc, path.points[:, i], lw=1.4, label=labels[i] if labels else f"$x_{{{i + 1}}}$")
@@ -67,7 +84,7 @@ def _over_arc(path: GeometricPath, ax: Axes, labels: Sequence[str] | None) -> No
     ax.legend(fontsize=8)
 
 
-def draw_profile(path: GeometricPath, ax: Axes) -> Axes:
+def draw_profile(path: Drawn, ax: Axes) -> Axes:
     """Draw what a path has cost so far, and the energy where there is one, over its arc length."""
     ax.plot(path.arc, path.accumulated, color=figures.COLORS[1], lw=1.8, label="action so far")
     if path.energy is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -13,14 +13,25 @@ from actionopt.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from actionopt.paths.quasipotential import Quasipotential
-
 LEVELS = 14
 ALONG = 16  # points of a limit cycle that the levels know: many more than the others make ragged triangles
 
 
+class Levels(Protocol):
+    """What is drawn of a quasipotential: values at points `(M, n)`, with their paths."""
+
+    @property
+    def points(self) -> np.ndarray: ...
+    @property
+    def values(self) -> np.ndarray: ...
+    @property
+    def attractor(self) -> np.ndarray: ...
+    @property
+    def paths(self) -> Sequence[Any]: ...
+
+
 def draw_quasipotential(
-    found: Quasipotential, ax: Axes | None = None, *, paths: int = 12, labels: Sequence[str] | None = None
+    found: Levels, ax: Axes | None = None, *, paths: int = 12, labels: Sequence[str] | None = None
 ) -> Axes:
     """Draw levels, some of the paths and the attractor into `ax`, or a new figure.
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from actionopt.archive import ResultFile
 from actionopt.errors import InputError
 from actionopt.plain import plain
-
-if TYPE_CHECKING:
-    from actionopt.paths.result import GeometricPath
 
 ARRAYS = ("points", "arc", "speed", "accumulated")
 NUMBER = (int, float, str)  # INFINITE
@@ -30,7 +28,18 @@ FILE = ResultFile("actionopt.path", 2, "path", "GeometricPath.save", DESCRIBED)
 INFINITE = "infinite"  # JSON has no infinity
 
 
-def write_path(found: GeometricPath, path: str | Path) -> Path:
+class Saved(Protocol):
+    """What is written of a path, beside `ARRAYS` and `DESCRIBED`."""
+
+    @property
+    def energy(self) -> np.ndarray | None: ...
+    @property
+    def candidates(self) -> Sequence[Any]: ...
+    @property
+    def critical_points(self) -> Sequence[Any]: ...
+
+
+def write_path(found: Saved, path: str | Path) -> Path:
     """Write a path, whole or not at all."""
     arrays = {name: np.ascontiguousarray(getattr(found, name), dtype=float) for name in ARRAYS}
     if found.energy is not None:

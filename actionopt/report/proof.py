@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,13 +22,18 @@ from actionopt.report.scale import settling_time
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from actionopt.report.stages import Context
-
 PROOF = "proof.npz"
 SIZE, SECONDS = 40, 20.0  # weights up to which proofs are tried, and processor time for the ball and for the tube
 TUBE_SIZE, TUBE_STEPS = 1000, 60  # numbers in the third derivatives of all samples up to which a tube is tried
 FAR = 30.0  # times the proved radius, up to which a counterexample is looked for
 RADII = (0.1, 1e-2, 1e-3, 0.0)  # of the tube's start, as parts of the start's length
+
+
+class Folder(Protocol):
+    """Where a run keeps what it found."""
+
+    @property
+    def folder(self) -> Path: ...
 
 
 def find_proof(problem: Problem, start: np.ndarray, end: np.ndarray) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -79,11 +85,11 @@ def _tube(problem: Problem, start: np.ndarray) -> tuple[str, dict[str, np.ndarra
     return f"Tube around the flow of the mass, proved: {proof.message}.", arrays
 
 
-def _load(context: Context) -> dict[str, np.ndarray]:
+def _load(context: Folder) -> dict[str, np.ndarray]:
     return load_arrays(context.folder / PROOF)
 
 
-def draw_proof(context: Context, dark: bool) -> Figure:
+def draw_proof(context: Folder, dark: bool) -> Figure:
     """Draw the radii, and the tube where there is one."""
     arrays = _load(context)
     tube = "tube_radii" in arrays
@@ -97,7 +103,7 @@ def draw_proof(context: Context, dark: bool) -> Figure:
     return fig
 
 
-def proof_caption(context: Context) -> str:
+def proof_caption(context: Folder) -> str:
     """Say what the figure shows."""
     arrays = _load(context)
     said = (

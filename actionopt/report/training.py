@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,13 +16,22 @@ from actionopt.problem import Problem
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from actionopt.report.stages import Context
-
 TRAINED = "trained.npz"
 SECONDS = 20.0  # after which training is left to `actionopt train`
 
 
-def train_from(context: Context) -> Solution:
+class Trip(Protocol):
+    """What a run works on, where that is a problem."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def problem(self) -> Problem: ...
+    @property
+    def start(self) -> np.ndarray: ...
+
+
+def train_from(context: Trip) -> Solution:
     """Train from the start, with the solver that fits."""
     return unless_interrupted(
         train(context.problem, context.start, solver="auto", throw=False, time_limit=SECONDS)
@@ -64,7 +74,7 @@ def accuracy(problem: Problem, w: np.ndarray) -> Any:
     return (problem.outputs(w).argmax(axis=-1) == labels.ravel()).mean(axis=-1)
 
 
-def draw_training(context: Context, dark: bool) -> Figure:
+def draw_training(context: Trip, dark: bool) -> Figure:
     """Draw the history of the training run."""
     arrays = _arrays(context)
     fig, ax = figures.figure(width=6.4, height=3.0, dark=dark)
@@ -78,7 +88,7 @@ def draw_training(context: Context, dark: bool) -> Figure:
     return fig
 
 
-def draw_fit(context: Context, dark: bool) -> Figure:
+def draw_fit(context: Trip, dark: bool) -> Figure:
     """Draw one output over one input: the data, the network at the start and trained."""
     problem, arrays = context.problem, _arrays(context)
     x, y = np.ravel(problem.inputs), np.ravel(problem.targets)
@@ -125,11 +135,11 @@ def saved(found: Solution) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _arrays(context: Context) -> dict[str, np.ndarray]:
+def _arrays(context: Trip) -> dict[str, np.ndarray]:
     with np.load(context.folder / TRAINED, allow_pickle=False) as archive:
         return dict(archive)
 
 
-def has_history(context: Context) -> bool:
+def has_history(context: Trip) -> bool:
     """Whether the solver wrote its iterations down."""
     return "energy" in _arrays(context)

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from actionopt import figures
 from actionopt.action.draw_landscape import plot_landscape
+from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.trajectory import Trajectory
 from actionopt.paths.attractor import attracts
 from actionopt.paths.draw_path import draw_path, draw_profile
 from actionopt.paths.kinds import kinds_of_points
 from actionopt.paths.least_action import least_action_path
 from actionopt.paths.result import GeometricPath
+from actionopt.problem import Problem
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from actionopt.report.stages import Context
 
 TRANSITION = "transition.npz"
 SIZE = 60  # coordinates up to which a path is looked for: its Hessian has (3 n)^2 entries an element
 Ends = tuple[tuple[str, np.ndarray], tuple[str, np.ndarray]]
 
 
-def find_ends(context: Context) -> Ends | None:
+class Trip(Protocol):
+    """What a run works on, and where it keeps what it found."""
+
+    @property
+    def what(self) -> Problem | Lagrangian: ...
+    @property
+    def options(self) -> Any: ...
+    @property
+    def points(self) -> dict[str, Any]: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def attractors(self) -> Ends | None: ...
+
+
+def find_ends(context: Trip) -> Ends | None:
     """Return the two attractors of a transition with their names: the first two POINTS that are, None where none are.
 
     A start and an end that are attractors go before.
@@ -49,7 +65,7 @@ def _name(named: dict[str, Any], w: np.ndarray) -> str:
     return next((name for name, point in named.items() if np.array_equal(np.atleast_1d(point), w)), "a given point")
 
 
-def find_transition(context: Context) -> tuple[GeometricPath, str]:
+def find_transition(context: Trip) -> tuple[GeometricPath, str]:
     """Find the path between the two attractors, save it, and say what it is."""
     assert context.attractors is not None
     (first, start), (last, end) = context.attractors
@@ -73,7 +89,7 @@ def find_transition(context: Context) -> tuple[GeometricPath, str]:
     return found, message
 
 
-def draw_transition(context: Context, dark: bool) -> Figure:
+def draw_transition(context: Trip, dark: bool) -> Figure:
     """Draw the path on the landscape it crosses, or coordinate by coordinate where there is one alone."""
     found = GeometricPath.load(context.folder / TRANSITION)
     if context.what.size == 1:
@@ -85,7 +101,7 @@ def draw_transition(context: Context, dark: bool) -> Figure:
     return fig
 
 
-def draw_over_profile(context: Context, found: Trajectory, dark: bool) -> Figure:
+def draw_over_profile(context: Trip, found: Trajectory, dark: bool) -> Figure:
     """Draw a trajectory on its landscape, and the energy along its way below."""
     what, energy = context.what, found.energy
     if what.size == 1 or energy is None:
@@ -100,11 +116,11 @@ def draw_over_profile(context: Context, found: Trajectory, dark: bool) -> Figure
     return fig
 
 
-def _kinds(context: Context) -> dict[str, str]:
+def _kinds(context: Trip) -> dict[str, str]:
     return kinds_of_points(context.what, context.points, context.options.metric)
 
 
-def draw_transition_profile(context: Context, dark: bool) -> Figure:
+def draw_transition_profile(context: Trip, dark: bool) -> Figure:
     """Draw action and energy along the path."""
     fig, ax = figures.figure(width=6.4, height=3.0, dark=dark)
     draw_profile(GeometricPath.load(context.folder / TRANSITION), ax)

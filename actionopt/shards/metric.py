@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -11,11 +12,21 @@ from scipy.linalg import cho_factor, cho_solve
 from actionopt.errors import InputError, SolverError
 from actionopt.metric.layer_metric import Direction
 
-if TYPE_CHECKING:
-    from actionopt.shards.shards import Shards
-
 ITERATIONS = 2000  # of conjugate gradients
 REFINEMENTS = 3  # of a direct solution
+
+
+class Asked(Protocol):
+    """What the metric asks of a problem in shards."""
+
+    counts: list[int]
+    mass: np.ndarray
+    _shares: np.ndarray
+
+    def gradient(self, w: Any) -> np.ndarray: ...
+    def check_point(self, w: Any, what: str = "weights") -> np.ndarray: ...
+    def _mean(self, question: str, *arguments: Any) -> Any: ...
+    def _ask(self, question: str, arguments: Sequence[tuple[Any, ...] | None]) -> list[Any]: ...
 
 
 class ShardedMetric:
@@ -28,7 +39,7 @@ class ShardedMetric:
         Of conjugate gradients in the last solution: as many rounds of questions to the workers.
     """
 
-    def __init__(self, shards: Shards, w: np.ndarray, joint: bool, solve: str, tol: float) -> None:
+    def __init__(self, shards: Asked, w: np.ndarray, joint: bool, solve: str, tol: float) -> None:
         self.problem, self.w = shards, w
         self.iterations = 0
         self._joint, self._solve, self._tol = joint, solve, tol

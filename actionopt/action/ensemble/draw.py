@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -11,13 +11,20 @@ from actionopt import figures
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from actionopt.action.ensemble.ensemble import Ensemble
-
 SPREAD = (0.1, 0.9)  # quantiles between which the band lies
 FEW = 10  # runs that are drawn as lines, too
 
 
-def draw_medians(ensemble: Ensemble, ax: Axes | None = None) -> Axes:
+class Runs(Protocol):
+    """What is drawn of many runs: times `(N+1,)` and energies `(S, N+1)`."""
+
+    @property
+    def times(self) -> np.ndarray: ...
+    @property
+    def energy(self) -> np.ndarray | None: ...
+
+
+def draw_medians(ensemble: Runs, ax: Axes | None = None) -> Axes:
     """Draw the median of the energies with the middle 80 %, and few runs one by one."""
     ax = figures.axes(ax)
     energy = ensemble.energy

@@ -15,7 +15,8 @@ from actionopt.action.lagrangian import Lagrangian
 from actionopt.action.newton.assembled import AssembledHessian
 from actionopt.action.newton.time_laplacian import TimeLaplacian
 from actionopt.action.newton.trust_region import Preconditioner, newton
-from actionopt.action.task import ActionSolution, ActionTask, Limits, relative
+from actionopt.action.solution import ActionSolution
+from actionopt.action.task import ActionTask, Limits, relative
 from actionopt.errors import InputError
 from actionopt.metric.kinds import kind_of
 from actionopt.problem import Problem

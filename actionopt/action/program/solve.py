@@ -22,7 +22,8 @@ from actionopt.action.program.system import stage_functions
 from actionopt.action.program.transcription import Layout, transcribe
 from actionopt.action.program.violation import Violation, violation
 from actionopt.action.program.watch import WATCHABLE, Watch
-from actionopt.action.task import ActionSolution, ActionTask, Limits, relative
+from actionopt.action.solution import ActionSolution
+from actionopt.action.task import ActionTask, Limits, relative
 from actionopt.interrupts import Interrupt
 from actionopt.nlp import Derivatives, NlpSolution, NlpSolver
 from actionopt.nlp.derivatives import takes_gradient

@@ -18,7 +18,8 @@ from actionopt.action.program import numpy_stages
 from actionopt.action.program.numpy_stages import stage_hessians
 from actionopt.action.program.solve import CasadiSolver
 from actionopt.action.scheme import make_grid, make_scheme
-from actionopt.action.task import ActionSolution, ActionTask, Limits, make_task
+from actionopt.action.solution import ActionSolution
+from actionopt.action.task import ActionTask, Limits, make_task
 from tests.action.cases import PROBLEMS, QUADRATIC_ACTION, quadratic, softmax, squared
 
 METRICS = ("layerwise", "joint", "euclidean")
