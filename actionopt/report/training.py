@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +30,8 @@ class Trip(Protocol):
     def problem(self) -> Problem: ...
     @property
     def start(self) -> np.ndarray: ...
+    @property
+    def draw(self) -> Callable[..., None] | None: ...
 
 
 def train_from(context: Trip) -> Solution:
@@ -105,7 +108,7 @@ def draw_fit(context: Trip, dark: bool) -> Figure:
     return fig
 
 
-def draw_system(context: Context, dark: bool) -> Figure:
+def draw_system(context: Trip, dark: bool) -> Figure:
     """Draw the system as its problem file does, at the start and trained."""
     assert context.draw is not None
     fig, axes = figures.figure(1, 2, width=6.8, height=3.2, dark=dark, sharex=True, sharey=True)
