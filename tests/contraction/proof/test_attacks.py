@@ -170,3 +170,54 @@ def test_data_on_which_there_is_no_number_leave_everything_undecided(formula: Fo
     assert not composed.proved
     free = ao.Problem([Sample(formula)], inputs, targets, ao.SquaredError())
     assert not ao.prove_fit(free, w, 0.01).proved
+
+
+FUNCTIONS = (
+    "exp", "log", "log1p", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh", "arctan", "sigmoid", "softplus", "abs",
+    "relu", "step",
+)  # fmt: skip
+
+
+def grown(rng: np.random.Generator, depth: int) -> Formula:
+    """Return a random formula of two columns: functions of `ops`, sums, products, quotients and powers of others."""
+    if depth == 0:
+        index, offset, constant = int(rng.integers(2)), float(rng.normal()), bool(rng.integers(4) == 0)
+        return lambda ops, c: (0.0 * c[0] if constant else c[index]) + offset
+    kind, a, b = int(rng.integers(7)), grown(rng, depth - 1), grown(rng, depth - 1)
+    name, power = str(rng.choice(FUNCTIONS)), float(rng.choice([2.0, 3.0, -1.0, 0.5, 1.5, 4.0]))
+    return {
+        3: lambda ops, c: a(ops, c) + b(ops, c),
+        4: lambda ops, c: a(ops, c) * b(ops, c),
+        5: lambda ops, c: a(ops, c) / b(ops, c),
+        6: lambda ops, c: a(ops, c) ** power,
+    }.get(kind, lambda ops, c: getattr(ops, name)(a(ops, c)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_random_formulas_are_not_proved_wrongly(seed: int) -> None:
+    """Where a rate is proved, the gradient is as monotone between any two points of the ball, across kinks too."""
+    rng, proved = np.random.default_rng(seed), 0
+    for _ in range(12):
+        formula, scale = grown(rng, int(rng.integers(1, 4))), float(10.0 ** rng.uniform(-1.0, 0.7))
+
+        def energy(ops: Any, w: Any, formula: Formula = formula, scale: float = scale) -> Any:
+            columns = ops.columns(w)
+            return scale * (columns[0] ** 2 + columns[1] ** 2) + formula(ops, columns)
+
+        problem = landscape(energy, 2)
+        centre, radius = rng.normal(size=2), float(10.0 ** rng.uniform(-2.0, 0.5))
+        try:
+            proof = ao.prove_contraction(problem, centre, radius)
+        except ao.InputError:
+            continue
+        if not proof.proved:
+            continue
+        proved += 1
+        x = rng.normal(size=(30, 2))
+        x *= radius * rng.uniform(0.0, 1.0, (30, 1)) ** 0.3 / np.linalg.norm(x, axis=1, keepdims=True)
+        gradients = np.array([problem.gradient(centre + one) for one in x])
+        apart = x[:, None] - x[None]
+        pulls = ((gradients[:, None] - gradients[None]) * apart).sum(axis=-1)
+        assert (pulls >= proof.rate * (apart**2).sum(axis=-1) - 1e-9 * (1.0 + abs(pulls))).all()
+    assert proved > 2
