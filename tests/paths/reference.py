@@ -108,6 +108,29 @@ def in_uneven_noise(ops: Any, w: Any) -> Any:
 
 
 FOCUS = np.array([[-0.2, 5.0], [-5.0, -0.2]])
+
+
+def three_wells(ops: Any, w: Any) -> Any:
+    """Minus the gradient of the three-hole potential of transition path theory: two ways from left to right."""
+    x, y = ops.columns(w)
+    hill, top = 3.0 * ops.exp(-x * x - (y - 1 / 3) ** 2), 3.0 * ops.exp(-x * x - (y - 5 / 3) ** 2)
+    right, left = 5.0 * ops.exp(-((x - 1.0) ** 2) - y * y), 5.0 * ops.exp(-((x + 1.0) ** 2) - y * y)
+    gx = 2.0 * (-x * hill + x * top + (x - 1.0) * right + (x + 1.0) * left) + 0.8 * x**3
+    gy = 2.0 * (-(y - 1 / 3) * hill + (y - 5 / 3) * top + y * right + y * left) + 0.8 * (y - 1 / 3) ** 3
+    return ops.concatenate([-gx, -gy])
+
+
+def brighter(ops: Any, w: Any) -> Any:
+    """Noise that grows with the distance, `1 + r^2`."""
+    return 1.0 + ops.sum(w * w, keepdims=True)
+
+
+def through_noise(r: float) -> float:
+    """`int_1^r 2 (s^3 - s) / (1 + s^2) ds`, of the cycle in that noise."""
+    return r * r - 1.0 - 2.0 * float(np.log((1.0 + r * r) / 2.0))
+
+
+WEST, EAST = (-1.0480549928242202, -0.042093666306), (1.0480549928242202, -0.042093666306)
 NONNORMAL = np.array([[-1.0, 10.0], [0.0, -2.0]])
 SHEARED = np.array([[-1.0, 3.0, -2.0], [0.0, -1.5, 4.0], [0.0, 0.0, -2.0]])
 RIGHT, UP = ((3 + 5**0.5) / 2, (3 - 5**0.5) / 2), ((3 - 5**0.5) / 2, (3 + 5**0.5) / 2)
@@ -132,6 +155,8 @@ SYSTEMS = {
     "non-normal": reference(2, linear(NONNORMAL), [0.0, 0.0], [1.0, 1.0], gaussian(NONNORMAL, np.ones(2))),
     "sheared": reference(3, linear(SHEARED), np.zeros(3), np.ones(3), gaussian(SHEARED, np.ones(3))),
     "uneven noise": reference(2, in_uneven_noise, [-1.0, 0.0], [1.0, 0.0], 0.5, uneven),
+    "three wells": reference(2, three_wells, WEST, EAST, 5.2205479229),  # twice the climb over the lower saddle
+    "cycle, bright": reference(2, cycle, [1.0, 0.0], [0.4, 0.0], through_noise(0.4), brighter),
     "cycle, inward": reference(2, cycle, [1.0, 0.0], [0.4, 0.0], 0.3528),
     "cycle, outward": reference(2, cycle, [1.0, 0.0], [1.5, 0.0], 0.78125),
 }

@@ -42,6 +42,23 @@ def test_double_well_turned_by_its_own_gradient() -> None:
     np.testing.assert_allclose(again.values, exact[:2], rtol=1e-4)
 
 
+def test_points_beyond_the_saddle_cost_more_than_the_whole() -> None:
+    """`b = -grad V + J grad V`: 2 V is the least over both attractors; from the left one the path crosses the saddle.
+
+    The values are those of extremals of phase space that leave the saddle's unstable manifold, shot at the points.
+    """
+    points = np.array([[-1.5, 1.2], [-1.175, 1.2]])
+    found = ao.quasipotential(ao.Drift(2, bent(1.0)), [-1.0, 0.0], points)
+    u, v = points.T
+    whole = 2 * (0.25 * (u * u - 1) ** 2 + 2 * (v - 1 + u * u) ** 2)
+    shot = np.array([24.81261999, 10.06690851])
+    np.testing.assert_allclose(found.values, shot, rtol=2e-6)
+    assert (found.errors >= abs(found.values - shot)).all()
+    assert (found.values > whole * (1 + 5e-5)).all()
+    kinds = [[p.kind for p in path.critical_points] for path in found.paths if path is not None]
+    assert kinds == [["attractor", "saddle"]] * 2
+
+
 def test_strongly_turned_well_makes_hairpins() -> None:
     """`b = -grad V + 3 J grad V`: paths go out along the fast direction first; some points lie across the saddle.
 
