@@ -48,7 +48,6 @@ ONE_POINT: dict[str, Callable[[ao.Problem, Any], Any]] = {
     "check_adjoints": ao.check_adjoints,
     "train": ao.train,
     "proximal_step": lambda problem, w: ao.proximal_step(problem, w, 0.1),
-    "flow": lambda problem, w: ao.flow(problem, w, horizon=1.0, steps=2),
     "contraction_rate": ao.contraction_rate,
     "prove_contraction": lambda problem, w: ao.prove_contraction(problem, w, 0.1),
     "descend": lambda problem, w: ao.descend(problem, w, epochs=1, batch=3),
