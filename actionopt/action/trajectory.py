@@ -17,6 +17,7 @@ from actionopt.action.trajectory_data import TrajectoryData
 from actionopt.action.trajectory_file import read_trajectory, write_trajectory
 from actionopt.arrays import real_array
 from actionopt.errors import InputError
+from actionopt.export import Columns, Exported, Variables, is_csv, write_csv
 from actionopt.tables import html_table
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Trajectory(TrajectoryData):
+class Trajectory(TrajectoryData, Exported):
     """A piecewise polynomial in time, its action, and how it was found.
 
     Three sets of times matter: the N+1 *nodes* `times`; the K *points* that determine the polynomial pieces (the nodes
@@ -174,7 +175,7 @@ class Trajectory(TrajectoryData):
         return evaluate_pieces(make_scheme(self.scheme, self.times), self.points, np.clip(times, first, last))
 
     def save(self, path: str | Path) -> Path:
-        """Write the trajectory to a `.npz` file, whole or not at all.
+        """Write the trajectory to a `.npz` file, or its nodes as a table to a `.csv` file; whole or not at all.
 
         Returns
         -------
@@ -184,9 +185,9 @@ class Trajectory(TrajectoryData):
         Raises
         ------
         InputError
-            If the name does not end in .npz or the file cannot be written; an older file there stays whole.
+            If the name ends in neither or the file cannot be written; an older file there stays whole.
         """
-        return write_trajectory(self, path)
+        return write_csv(self, path) if is_csv(path) else write_trajectory(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Trajectory:
@@ -198,6 +199,34 @@ class Trajectory(TrajectoryData):
             If the file is missing, truncated, of another kind, or was changed after it was written.
         """
         return cls(**read_trajectory(path))
+
+    def _columns(self) -> Columns:
+        nodes = {"time": self.times} | {f"w_{k}": column for k, column in enumerate(self.weights.T, start=1)}
+        more = {"energy": self.energy, "distance": self.distance}
+        return nodes | {name: column for name, column in more.items() if column is not None}
+
+    def _variables(self) -> Variables:
+        of_nodes: dict[str, Any] = {"energy": self.energy, "distance": self.distance, "flow_time": self.flow_times}
+        of_stages: dict[str, Any] = {
+            "action_density": self.action_density,
+            "kinetic_density": self.kinetic_density,
+            "potential_density": self.potential_density,
+        }
+        found: Variables = {
+            "time": (("time",), self.times),
+            "stage": (("stage",), self.stage_times if len(self.times) > 1 else np.zeros(0)),
+            "weights": (("time", "coordinate"), self.weights),
+            "points": (("point", "coordinate"), self.points),
+            "momenta": (("stage", "coordinate"), self.momenta),
+            "node_momenta": (("time", "coordinate"), self.node_momenta),
+        }
+        if self.step_certificates is not None:
+            found["step_certificates"] = (("interval",), self.step_certificates)
+        found |= {name: (("time",), values) for name, values in of_nodes.items() if values is not None}
+        return found | {name: (("stage",), values) for name, values in of_stages.items() if values is not None}
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: value for name, value in self.summary.items() if name != "stats"}
 
     def plot(self, ax: Axes | None = None, *, labels: Sequence[str] | None = None) -> Axes:
         """Draw the weights over time into `ax`, or a new figure; of many, the hundred that move most.

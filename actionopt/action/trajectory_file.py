@@ -11,9 +11,8 @@ from actionopt.action.scheme import SCHEMES, make_scheme
 from actionopt.action.trajectory_data import TrajectoryData
 from actionopt.archive import ResultFile
 from actionopt.errors import InputError
-from actionopt.plain import plain
+from actionopt.records import STATS, put_together, taken_apart
 
-STATS = "stats/"  # arrays in the stats, such as multipliers, are arrays of the archive: stats/multipliers/end
 NEEDED = ("times", "points", "momenta", "action_density", "node_momenta")
 OPTIONAL = ("energy", "kinetic_density", "potential_density", "distance", "step_certificates", "flow_times")
 DESCRIBED = {"name": str, "scheme": str, "success": bool, "status": str, "message": str, "stats": dict}
@@ -25,7 +24,7 @@ def write_trajectory(trajectory: TrajectoryData, path: str | Path) -> Path:
     arrays = {name: getattr(trajectory, name) for name in (*NEEDED, *OPTIONAL)}
     arrays = {name: np.ascontiguousarray(a, dtype=float) for name, a in arrays.items() if a is not None}
     described = {name: getattr(trajectory, name) for name in DESCRIBED}
-    described["stats"], extra = _taken_apart(trajectory.stats)
+    described["stats"], extra = taken_apart(trajectory.stats)
     return FILE.write(path, arrays | extra, described)
 
 
@@ -34,7 +33,7 @@ def read_trajectory(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     arrays, metadata = FILE.read(path, _check)
     extra = {name: arrays.pop(name) for name in list(arrays) if name.startswith(STATS)}
-    stats = _put_together(path, metadata["stats"], extra)
+    stats = put_together(path, metadata["stats"], extra)
     return {**{name: metadata[name] for name in DESCRIBED}, "stats": stats, **arrays}
 
 
@@ -81,31 +80,3 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray], scheme_name: str) -
         shape = expected.get(name, stages)
         if array.shape != shape or array.dtype != float:
             raise InputError(f"{path}: {name} must be float64 {shape}, got {array.dtype} {array.shape}")
-
-
-def _taken_apart(stats: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Split stats into what JSON can hold and arrays of numbers, by their path."""
-    kept: dict[str, Any] = {}
-    arrays: dict[str, np.ndarray] = {}
-    for key, value in stats.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-            arrays[f"{STATS}{key}"] = value
-        elif isinstance(value, dict):
-            kept[str(key)], inner = _taken_apart(value)
-            arrays |= {f"{STATS}{key}/{name.removeprefix(STATS)}": array for name, array in inner.items()}
-        else:
-            kept[str(key)] = plain(value)
-    return kept, arrays
-
-
-def _put_together(path: Path, stats: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Put the arrays back where `_taken_apart` found them."""
-    for name, array in arrays.items():
-        *steps, key = name.removeprefix(STATS).split("/")
-        place = stats
-        for step in steps:
-            place = place.setdefault(step, {})
-            if not isinstance(place, dict):
-                raise InputError(f"{path}: its array {name} has no place in the {FILE.what}'s stats")
-        place[key] = array
-    return stats

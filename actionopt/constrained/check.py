@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from actionopt.constrained.backpropagated import backpropagate, largest
 from actionopt.constrained.fixed_weights import FixedWeights
 from actionopt.constrained.graph import SymbolicNetwork
 from actionopt.constrained.pinned_weights import PinnedWeights
+from actionopt.constrained.result_file import read_check, write_check
 from actionopt.constrained.scale import terms_at
 from actionopt.constrained.task import TrainTask, as_list, make_task
 from actionopt.constrained.training import solve_casadi
 from actionopt.errors import InputError, SolverError
+from actionopt.export import Columns, Exported, Variables, by_entry, features, is_csv, write_csv
 from actionopt.nlp import NlpSolution
 from actionopt.problem import Problem, takes_problem
 from actionopt.tables import html_table, text_table
@@ -53,7 +56,7 @@ class ModuleCheck:
 
 
 @dataclass(frozen=True)
-class AdjointCheck:
+class AdjointCheck(Exported):
     """How well the multipliers of a solver agree with backpropagation.
 
     Attributes
@@ -100,6 +103,42 @@ class AdjointCheck:
     message: str
     tol: float
     stats: dict[str, Any] = field(repr=False)
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to a `.npz` file, or the table to a `.csv` file; whole or not at all.
+
+        Raises
+        ------
+        InputError
+            If the name ends in neither or the file cannot be written.
+        """
+        return write_csv(self, path) if is_csv(path) else write_check(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> AdjointCheck:
+        """Read what `save` wrote to a `.npz` file.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, truncated, of another kind, or was changed after it was written.
+        """
+        fields = read_check(path)
+        return cls(**fields | {"modules": tuple(ModuleCheck(**row) for row in fields["modules"])})
+
+    def _columns(self) -> Columns:
+        return by_entry(multiplier=self.multipliers, adjoint=self.adjoints)
+
+    def _variables(self) -> Variables:
+        found: Variables = {
+            "gradient": (("weight",), self.gradient),
+            "gradient_multipliers": (("weight",), self.gradient_multipliers),
+        }
+        return found | features("multiplier", self.multipliers) | features("adjoint", self.adjoints)
+
+    def _facts(self) -> dict[str, Any]:
+        names = ("ok", "max_error", "relative_error", "gradient_error", "solver", "status", "message", "tol")
+        return {name: getattr(self, name) for name in names}
 
     def table(self) -> str:
         """Return the rows as aligned text."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actionopt.constrained.history import History
+from actionopt.constrained.result_file import read_solution, write_solution
+from actionopt.export import Columns, Exported, Variables, by_entry, features, is_csv, write_csv
 from actionopt.starts import Starts
 from actionopt.tables import html_table, text_table
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Solution:
+class Solution(Exported):
     """Weights that a solver ended at, with their certificate. `numpy.asarray` gives the weights.
 
     Attributes
@@ -84,6 +87,40 @@ class Solution:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.weights, dtype=dtype)
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to a `.npz` file, or the table to a `.csv` file; whole or not at all.
+
+        Raises
+        ------
+        InputError
+            If the name ends in neither or the file cannot be written.
+        """
+        return write_csv(self, path) if is_csv(path) else write_solution(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Solution:
+        """Read what `save` wrote to a `.npz` file.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, truncated, of another kind, or was changed after it was written.
+        """
+        return cls(**read_solution(path))
+
+    def _columns(self) -> Columns:
+        return by_entry(state=self.states, multiplier=self.multipliers)
+
+    def _variables(self) -> Variables:
+        found: Variables = {"weights": (("weight",), self.weights)}
+        if self.bounds_multipliers.size:
+            found["bounds_multipliers"] = (("weight",), self.bounds_multipliers)
+        return found | features("state", self.states) | features("multiplier", self.multipliers)
+
+    def _facts(self) -> dict[str, Any]:
+        names = ("energy", "gradient_norm", "adjoint_error", "lowest_eigenvalue", "is_minimum")
+        return {name: getattr(self, name) for name in (*names, "success", "status", "message")}
 
     def table(self) -> str:
         """Return the figures as aligned text."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.linalg import cholesky, eigvalsh, solve_triangular
 
 from actionopt.action.trajectory import Trajectory
+from actionopt.contraction.certificate_file import read_certificate, write_certificate
 from actionopt.contraction.compose import ComposedRate, network_rate, rate_in_scaling
 from actionopt.contraction.displacement import Displacement, displacement
 from actionopt.errors import InputError, unknown_name
+from actionopt.export import Columns, Exported, Variables, is_csv, write_csv
 from actionopt.problem import Problem, takes_problem
 from actionopt.tables import html_table, text_table
 
@@ -24,7 +27,7 @@ ROUNDING = 1e-9  # of the largest rate: by how much rounding may lift the compos
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Exported):
     """Contraction of a problem's flow at the nodes of a trajectory, module by module and as a whole.
 
     Attributes
@@ -67,6 +70,47 @@ class Certificate:
     uniform: ComposedRate
     metric: str
     radius: float | None = None
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to a `.npz` file, or the table to a `.csv` file; whole or not at all.
+
+        Raises
+        ------
+        InputError
+            If the name ends in neither or the file cannot be written.
+        """
+        return write_csv(self, path) if is_csv(path) else write_certificate(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Certificate:
+        """Read what `save` wrote to a `.npz` file.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, truncated, of another kind, or was changed after it was written.
+        """
+        return cls(**read_certificate(path))
+
+    def _columns(self) -> Columns:
+        own = {f"rate of {label}": column for label, column in zip(self.labels, self.rates.T, strict=True)}
+        return {"time": self.times, "composed": self.composed, "whole": self.whole, **own}
+
+    def _variables(self) -> Variables:
+        return {
+            "time": (("time",), self.times),
+            "module": (("module",), np.array(self.labels)),
+            "composed": (("time",), self.composed),
+            "whole": (("time",), self.whole),
+            "rates": (("time", "module"), self.rates),
+            "gains": (("time", "to", "module"), self.gains),
+            "couplings": (("time", "to", "module"), self.couplings),
+            "scaling": (("module",), self.uniform.scaling),
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        facts = {"uniform": float(self.uniform), "metric": self.metric, "radius": self.radius}
+        return facts | {"ok": self.ok, "status": self.status, "message": self.message}
 
     @property
     def proved(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actionopt.errors import InputError
+from actionopt.export import Columns, Exported, Variables, is_csv, write_csv
 from actionopt.paths.path_file import read_path, write_path
 from actionopt.tables import html_table
 
@@ -78,7 +79,7 @@ class PathCandidate:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GeometricPath:
+class GeometricPath(Exported):
     """A path of least action over all horizons, as quadratic elements.
 
     Attributes
@@ -198,14 +199,14 @@ class GeometricPath:
         return lengths * np.where(flat, 1.0 / np.sqrt(0.25 * (b[1:] + b[:-1]) ** 2 + extra**2), curved)
 
     def save(self, path: str | FilePath) -> FilePath:
-        """Write the path to a `.npz` file, whole or not at all.
+        """Write the path to a `.npz` file, or its points as a table to a `.csv` file; whole or not at all.
 
         Raises
         ------
         InputError
-            If the name does not end in .npz or the file cannot be written.
+            If the name ends in neither or the file cannot be written.
         """
-        return write_path(self, path)
+        return write_csv(self, path) if is_csv(path) else write_path(self, path)
 
     @classmethod
     def load(cls, path: str | FilePath) -> GeometricPath:
@@ -220,6 +221,21 @@ class GeometricPath:
         fields["critical_points"] = [CriticalPoint(**entry) for entry in fields["critical_points"]]
         fields["candidates"] = [PathCandidate(**entry) for entry in fields["candidates"]]
         return cls(**fields)
+
+    def _columns(self) -> Columns:
+        points = {f"x_{k}": column for k, column in enumerate(self.points.T, start=1)}
+        energy = {} if self.energy is None else {"energy": self.energy}
+        return {"arc": self.arc, **points, "speed": self.speed, "accumulated": self.accumulated, **energy}
+
+    def _variables(self) -> Variables:
+        along = {"speed": self.speed, "accumulated": self.accumulated}
+        along |= {} if self.energy is None else {"energy": self.energy}
+        found: Variables = {"arc": (("arc",), self.arc), "points": (("arc", "coordinate"), self.points)}
+        return found | {name: (("arc",), values) for name, values in along.items()}
+
+    def _facts(self) -> dict[str, Any]:
+        listed = ("stats", "legs", "critical_points", "candidates")
+        return {name: value for name, value in self.summary.items() if name not in listed}
 
     def plot(self, ax: Axes | None = None, *, labels: Sequence[str] | None = None) -> Axes:
         """Draw the path into `ax`, or a new figure: in the plane, or its coordinates over the arc length."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actionopt.errors import InputError, unknown_name
+from actionopt.export import needed
 from actionopt.files import replacing
 from actionopt.plain import plain
 from actionopt.sweeps.work import Row
@@ -87,11 +88,7 @@ class SweepTable:
         InputError
             If pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise InputError("to_pandas needs pandas: pip install pandas") from None
-        return pandas.DataFrame(self.rows, columns=list(self.columns))
+        return needed("pandas", "to_pandas").DataFrame(self.rows, columns=list(self.columns))
 
     def save(self, path: str | Path) -> Path:
         """Write the table as CSV, JSON or text, by the ending of the path, whole or not at all.
