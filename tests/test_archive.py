@@ -143,7 +143,7 @@ def test_forged_files_with_a_right_checksum_are_refused_by_what_they_hold(tmp_pa
     path = ao.flow(problem, w, horizon=1.0, steps=3).save(tmp_path / "flow.npz")
     arrays, described = TRAJECTORY.read(path)
     TRAJECTORY.write(path, {**arrays, "stats/iterations/deep": np.zeros(1)}, {**described, "stats": {"iterations": 3}})
-    with pytest.raises(ao.InputError, match="has no place in the trajectory's stats"):
+    with pytest.raises(ao.InputError, match="has no place in the stats"):
         ao.Trajectory.load(path)
     TRAJECTORY.write(path, {**arrays, "times": np.array([0.0, 1.0, 2.0, np.inf])}, described)
     with pytest.raises(ao.InputError, match="times must increase"):
