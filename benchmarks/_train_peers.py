@@ -13,6 +13,9 @@ import actionopt as ao
 from actionopt.backprop import adjoints_of, forward_pass
 from actionopt.constrained.energy import Energy
 from actionopt.constrained.newton import energy_scale
+from actionopt.constrained.task import make_task
+from actionopt.constrained.training import transcribe
+from actionopt.newton.projected import projected
 from actionopt.ops import NUMPY
 
 GRADIENT = 1e-8  # to reach
@@ -59,6 +62,52 @@ def casadi(solver: str, formulation: str = "lifted", max_iterations: int = 1000)
         # a lifted point that satisfies the conditions to 1e-8 has a gradient somewhat larger in a deep chain
         arrived = judged.success or (solution.success and judged.gradient <= 1e3 * GRADIENT)
         return Run(seconds, judged.energy, judged.gradient, arrived, solution.status)
+
+    return run
+
+
+def limited(solver: str, bounds: tuple[float, float] | None = None, solve_alone: bool = False) -> Contestant:
+    """`ao.train` within bounds, or of a control problem with its own; judged by the residual that we compute.
+
+    `solve_alone` leaves the building of CasADi's program out of the seconds.
+    """
+
+    def run(problem: ao.Problem, w: np.ndarray) -> Run:
+        options = {"solver": solver, "bounds": bounds}
+        began = time.process_time()
+        if solve_alone:
+            task = make_task(problem, w, **options, formulation="lifted")
+            transcription = transcribe(task)
+            began = time.process_time()
+            trained = transcription.solve(task.start, task.scale)
+            seconds, energy = time.process_time() - began, problem.energy(trained.weights)
+            stationarity, ended = trained.nlp.stats["stationarity"], trained.nlp.status
+        else:
+            found = ao.train(problem, w, **options, throw=False)
+            seconds, energy = time.process_time() - began, found.energy
+            stationarity, ended = found.stats["stationarity"], found.status
+        return Run(seconds, energy, stationarity, ended == "converged", ended)
+
+    return run
+
+
+def bounded_lbfgsb(bounds: tuple[float, float]) -> Contestant:
+    """SciPy's L-BFGS-B within bounds, on the stacked gradient."""
+
+    def run(problem: ao.Problem, w: np.ndarray) -> Run:
+        energy = Energy(problem)
+
+        def together(w: np.ndarray) -> tuple[float, np.ndarray]:
+            point = energy(w)
+            return point.value, point.gradient
+
+        options = {"gtol": GRADIENT, "ftol": 0.0, "maxiter": 30_000, "maxfun": 60_000}
+        began = time.process_time()
+        found = minimize(together, w, jac=True, method="L-BFGS-B", bounds=[bounds] * w.size, options=options)
+        seconds = time.process_time() - began
+        low, high = (np.full(w.size, side) for side in bounds)
+        norm = float(abs(projected(problem.gradient(found.x), found.x, low, high)).max())
+        return Run(seconds, problem.energy(found.x), norm, norm <= 2.0 * GRADIENT, str(found.message))
 
     return run
 

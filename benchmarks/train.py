@@ -24,11 +24,14 @@ from benchmarks._report import Report, Timing, slope
 from benchmarks.constrained_scale import deep, start
 from problems.digits import build as digits
 from problems.iris import build as iris
+from problems.pendulum import build as pendulum
+from problems.pendulum import pumping
 from problems.teacher_student import build as teacher_student
 from problems.xor import build as xor
 
 COLUMNS = ("case", "contestant", "seconds", "arrived", "energy", "largest |gradient|")
 DEPTHS = (20, 80, 320)
+BOUNDS = (-0.0188, 0.0188)  # of the weights at depth 80, whose free minimum reaches 0.031
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,57 @@ def cases(seeds: int) -> dict[str, Case]:
         found[f"residual depth {depth}"] = Case(
             lambda depth=depth: deep(depth, 20, 0.02 * depth), taking, seeds, residual_start
         )
+    found |= limited_cases(seeds)
     taking = {**ours, "fatrop": peers.casadi("fatrop")}
     found["plain depth 20"] = Case(lambda: plain(20), taking, 12 if seeds > 1 else 1)
     return found
+
+
+def limited_cases(seeds: int) -> dict[str, Case]:
+    """Return training within bounds, some 250 of 1600 active, and control problems."""
+
+    def inside(problem: ao.Problem, seed: int) -> np.ndarray:
+        return np.clip(residual_start(problem, seed), *BOUNDS)
+
+    def near(first: np.ndarray) -> Callable[[ao.Problem, int], np.ndarray]:
+        return lambda problem, seed: first + 0.05 * bool(seed) * np.random.default_rng(seed).standard_normal(first.size)
+
+    bounded = {
+        "newton": peers.limited("newton", BOUNDS),
+        "L-BFGS-B, stacked gradient": peers.bounded_lbfgsb(BOUNDS),
+        "ipopt": peers.limited("ipopt", BOUNDS),
+        "ipopt, its solve alone": peers.limited("ipopt", BOUNDS, solve_alone=True),
+    }
+    control = {solver: peers.limited(solver) for solver in ("newton", "ipopt", "fatrop")}
+    return {
+        "residual depth 80 within bounds": Case(lambda: deep(80, 20, 1.6), bounded, seeds, inside),
+        "swing-up of 60 stages": Case(pendulum, control, seeds, near(pumping())),
+        "linear regulator of 60 stages": Case(regulator, control, seeds, near(np.zeros(60))),
+    }
+
+
+class Spring(ao.Module):
+    """A step of a damped spring pushed by u."""
+
+    in_size, out_size, weight_size = 2, 2, 1
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        u = ops.unpack(w, (1,))
+        x, v = ops.columns(z)
+        return ops.concatenate([x + 0.1 * v, -0.2 * x + 0.95 * v + 0.1 * u])
+
+
+def regulator() -> ao.Problem:
+    """Return 60 stages of a spring to be brought to rest, costs quadratic."""
+
+    def cost(ops: Any, u: Any, z: Any) -> Any:
+        x, v = ops.columns(z)
+        return 0.5 * ops.sum(u * u + 2.0 * x * x + v * v)
+
+    def end(ops: Any, z: Any) -> Any:
+        return 2.0 * ops.sum(z * z)
+
+    return ao.control(Spring(), [1.0, -0.5], stages=60, stage_cost=cost, end_cost=end)
 
 
 def run(report: Report, name: str, case: Case) -> dict[str, float]:

@@ -35,7 +35,8 @@ def test_derived_products(tmp_path: Path) -> None:
 
 def test_train(tmp_path: Path) -> None:
     path = tmp_path / "train.json"
-    result = CliRunner().invoke(train.main, ["--seeds", "1", "--cases", "xor,residual depth 20", "--json", str(path)])
+    names = "xor,residual depth 20,linear regulator of 60 stages"
+    result = CliRunner().invoke(train.main, ["--seeds", "1", "--cases", names, "--json", str(path)])
     assert result.exit_code == 0, result.output
     record = json.loads(path.read_text())
     assert {row["arrived"] for row in record["rows"]} == {"1/1"}
