@@ -12,7 +12,7 @@ import numpy as np
 
 from actionopt.constrained.backpropagated import backpropagate, simulate
 from actionopt.constrained.certify import listed, unresolved, violated
-from actionopt.constrained.endings import ADVICE, second_word, valley
+from actionopt.constrained.endings import ADVICE, second_word, valley, verdict
 from actionopt.constrained.history import Watcher
 from actionopt.constrained.scale import terms_at
 from actionopt.constrained.second_order import second_order
@@ -198,7 +198,7 @@ def solution_of(task: TrainTask, ended: Ended, watcher: Watcher, seconds: float)
             "relative_residual": found.worst,
         },
         lowest_eigenvalue=None if lowest is None else lowest.value,
-        is_minimum=None if lowest is None or status != "converged" else {-1: False, 0: None, 1: True}[lowest.sign],
+        is_minimum=verdict(status, lowest),
         history=watcher.history,
         states=found.states,
         bounds_multipliers=ended.force,

@@ -64,3 +64,12 @@ def second_word(lowest: Lowest, scale: float = 1.0) -> str:
         return f"; no negative curvature in {lowest.products} Hessian products (second_order=True looks closer)"
     word = {-1: "a saddle", 0: "flat in some direction, to rounding", 1: "a minimum"}[lowest.sign]
     return f"; lowest eigenvalue of the Hessian {lowest.value * scale:.2e}: {word}"
+
+
+def verdict(status: str, lowest: Lowest | None) -> bool | None:
+    """Return whether an end is a minimum; None where that cannot be told."""
+    if status == "saddle":
+        return False
+    if status != "converged" or lowest is None:
+        return None
+    return {-1: False, 0: None, 1: True}[lowest.sign]

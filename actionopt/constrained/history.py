@@ -63,6 +63,15 @@ class History:
         self.gradient_norm.append(moment.gradient_norm)
         self.seconds.append(moment.seconds)
 
+    def followed_by(self, later: History) -> History:
+        """Return this history and that of a run which went on from its end."""
+        offset = self.seconds[-1] if self.seconds else 0.0
+        return History(
+            self.energy + later.energy[1:],
+            self.gradient_norm + later.gradient_norm[1:],
+            self.seconds + [offset + seconds for seconds in later.seconds[1:]],
+        )
+
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the gradient norm, on a log axis, and what the energy still had to fall, against iterations.
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.backprop import adjoints
-from actionopt.constrained.endings import ADVICE, ENDED, Slow, second_word, valley
+from actionopt.constrained.endings import ADVICE, ENDED, Slow, second_word, valley, verdict
 from actionopt.constrained.energy import Energy, EnergyPoint
 from actionopt.constrained.history import Watcher
 from actionopt.constrained.solution import Solution
@@ -249,7 +249,7 @@ def _solution(
             "scaled_stationarity": norm / scale,
         },
         lowest_eigenvalue=eigenvalue,
-        is_minimum=None if lowest is None or not success else {-1: False, 0: None, 1: True}[lowest.sign],
+        is_minimum=verdict(status, lowest),
         history=watcher.history,
     )
 

@@ -82,7 +82,8 @@ class Newton:
             if not again.stats["stationarity"] < found.stats["stationarity"]:
                 break
             spent = {name: again.stats[name] + found.stats[name] for name in SPENT if name in found.stats}
-            found = replace(again, stats=again.stats | spent)
+            history = found.history.followed_by(again.history) if found.history and again.history else again.history
+            found = replace(again, stats=again.stats | spent, history=history)
         return found
 
     def _judged(self, asked: TrainTask, task: TrainTask) -> Solution:

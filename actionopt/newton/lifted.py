@@ -30,6 +30,7 @@ KEPT = 1e-5  # part of the violation by which a step must improve violation or o
 ARMIJO = 1e-4
 RESTORATIONS, RESTORING = 20, 30  # how often, and how many steps at most
 FEASIBLE = 1e-12  # violation, over the number of equations, below which there is nothing to restore
+ESCAPES, OFF_SADDLE = 3, 1e-2  # how often a saddle is left, and by which part of the weights' size
 TRIALS = 14
 TIGHT = 100.0  # times the tolerance at which multipliers times distances are judged: they are what the energy is off by
 FIRST_BARRIER, LEAST_BARRIER = 0.1, 5e-3  # its parameter at the start, and at the end as a part of the tolerance
@@ -48,8 +49,8 @@ class Program(Protocol):
 
 @dataclass
 class LiftedResult:
-    """Where the solver stopped: "converged", "iteration limit", "stalled", "infeasible", "interrupted" or what the
-    watch said.
+    """Where the solver stopped: "converged", "iteration limit", "stalled", "infeasible", "saddle", "interrupted" or
+    what the watch said.
 
     Attributes
     ----------
@@ -95,7 +96,7 @@ class LiftedNewton:
         self.barrier = 0.0  # its parameter
         self.shift, self.penalty = 0.0, FIRST_PENALTY
         self.filter: list[tuple[float, float]] = []
-        self.restorations = 0
+        self.restorations, self.escapes = 0, 0
 
     def minimize(self, w: np.ndarray, z: np.ndarray | None = None) -> LiftedResult:
         """Minimise from weights; `z` are the states that they lead to, where these are known."""
@@ -142,8 +143,15 @@ class LiftedNewton:
                 result.status = stop
                 return
             if result.error <= self.tol:
-                result.status = "converged"
-                return
+                if self._convex(point):
+                    result.status = "converged"
+                    return
+                if self.escapes >= ESCAPES:
+                    result.status = "saddle"
+                    return
+                result.point = self._beside(point)
+                result.iterations += 1
+                continue
             if result.iterations >= self.max_iterations:
                 return
             self._lower_barrier(point)
@@ -156,6 +164,33 @@ class LiftedNewton:
                 return
             result.point = step
             result.iterations += 1
+
+    def _convex(self, point: LiftedPoint) -> bool:
+        """Whether the Hessian has no clearly negative curvature along the constraints."""
+        quadratic = self._quadratic(point)
+        for _ in range(2):
+            try:
+                quadratic.factorise(LEAST_SHIFT)
+            except LinAlgError:
+                if not self.equal.any() or self.penalty >= MOST_PENALTY:
+                    return False
+                self.penalty = MOST_PENALTY
+                quadratic = self._quadratic(point)
+            else:
+                return True
+        return False
+
+    def _beside(self, point: LiftedPoint) -> LiftedPoint:
+        """Return a point a little off a saddle, from which the way is down: shifted Hessians repel from it."""
+        self.escapes += 1
+        self.filter.clear()
+        random = np.random.default_rng(self.escapes).standard_normal(len(point.w))
+        step = np.where(self.fixed, 0.0, OFF_SADDLE * np.maximum(1.0, abs(point.w)) * random)
+        still = np.zeros(len(point.s))
+        share = self.bounds.reach(self._x(point), np.concatenate([step, still]))
+        w = point.w + share * step
+        z = self.program.simulate(w)
+        return self._point(w, z, point.s, self.program.at(w, z), point.mu)
 
     def _x(self, point: LiftedPoint) -> np.ndarray:
         return np.concatenate([point.w, point.s])

@@ -10,6 +10,7 @@ import pytest
 from scipy.optimize import nnls
 
 import actionopt as ao
+from actionopt.newton import lifted
 from tests.constrained.systems import SYSTEMS, classes, data
 from tests.constrained.test_stages import plain
 
@@ -164,6 +165,51 @@ def test_auto_takes_newton_and_ipopt_for_what_it_refuses() -> None:
     limit = ao.Constraint(ball, on=layer, upper=0.2)
     assert ao.train(shared, solver="auto", constraints=limit).stats["solver"] == "ipopt"
     assert ao.train(shared, np.zeros(shared.size), solver="auto", bounds=(-0.1, 0.1)).stats["solver"] == "newton"
+
+
+class Push(ao.Module):
+    """`z_next = z + u`."""
+
+    in_size = out_size = weight_size = 1
+
+    def forward(self, ops: Any, w: Any, z: Any) -> Any:
+        return z + ops.unpack(w, (1,))
+
+
+@pytest.mark.parametrize("options", [{}, {"bounds": (-0.5, 0.5)}, {"end": [np.nan], "stage_constraint": True}])
+def test_a_start_on_a_saddle_is_left(options: dict[str, Any]) -> None:
+    """To do nothing is stationary between two goods, and no minimum."""
+    given = dict(options)
+    if given.pop("stage_constraint", False):
+        given["stage_constraint"] = lambda ops, u, z: u - 0.4
+    problem = ao.control(
+        Push(), [0.0], stages=9, stage_cost=lambda ops, u, z: 0.01 * ops.sum(u * u),
+        end_cost=lambda ops, z: 0.25 * ops.sum((z * z - 1.0) ** 2), **given,
+    )  # fmt: skip
+    start = np.zeros(9)
+    assert abs(problem.gradient(start)).max() == 0.0
+    found = train(problem, start, second_order=True)
+    assert found.energy < 0.2 * problem.energy(start)
+    assert abs(abs(found.states[-1][0, 0]) - 1.0) < 0.1
+    assert found.is_minimum is True
+
+
+def test_a_saddle_that_cannot_be_left_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifted, "ESCAPES", 0)
+    problem = ao.control(Push(), [0.0], stages=3, end_cost=lambda ops, z: 0.25 * ops.sum((z * z - 1.0) ** 2))
+    found = train(problem, np.zeros(3), throw=False)
+    assert (found.status, found.is_minimum) == ("saddle", False)
+    assert "the curvature is negative" in found.message
+
+
+def test_what_is_flat_along_a_constraint_is_not_called_a_minimum() -> None:
+    """Every point of the sphere is as high as any other."""
+    layer = ao.Dense(2, 1, bias=False)
+    problem = ao.Problem(layer, np.eye(2), np.zeros((2, 1)), ao.SquaredError())
+    sphere = ao.Constraint(ball, on=layer, lower=1.0, upper=1.0)
+    found = train(problem, np.array([1.0, 0.0]), constraints=sphere, second_order=True)
+    assert found.is_minimum is None  # flat along the sphere
+    assert found.energy == pytest.approx(0.25)
 
 
 def test_what_is_refused() -> None:

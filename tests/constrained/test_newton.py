@@ -216,6 +216,18 @@ def test_callback_history_and_stop() -> None:
     assert "the callback ended the run" in stopped.message
 
 
+def test_a_run_that_went_on_has_one_history() -> None:
+    """From far off the terms at the start are too coarse for the end: the run goes on from there, finer."""
+    problem = ao.Problem(ao.Parameter(2), None, None, ao.CustomLoss(lambda ops, y, t: 0.25 * ops.sum(y * y * y * y)))
+    found = train(problem, np.array([1e4, -2e3]), throw=False)
+    history = found.history
+    assert history is not None
+    assert len(history) == found.stats["iterations"] + 1
+    assert history.energy[0] == pytest.approx(problem.energy(np.array([1e4, -2e3])))
+    assert history.energy[-1] == pytest.approx(found.energy)
+    assert history.seconds == sorted(history.seconds)
+
+
 def test_time_limit_and_interrupt_keep_the_best_weights() -> None:
     problem = load("iris", hidden=4)
     late = train(problem, time_limit=1e-9, throw=False)
