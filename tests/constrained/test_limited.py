@@ -196,8 +196,11 @@ def test_a_start_on_a_saddle_is_left(options: dict[str, Any]) -> None:
 
 def test_a_saddle_that_cannot_be_left_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifted, "ESCAPES", 0)
-    problem = ao.control(Push(), [0.0], stages=3, end_cost=lambda ops, z: 0.25 * ops.sum((z * z - 1.0) ** 2))
-    found = train(problem, np.zeros(3), throw=False)
+    problem = ao.control(
+        Push(), [0.0], stages=9, stage_cost=lambda ops, u, z: 0.01 * ops.sum(u * u),
+        end_cost=lambda ops, z: 0.25 * ops.sum((z * z - 1.0) ** 2),
+    )  # fmt: skip
+    found = train(problem, np.zeros(9), throw=False)
     assert (found.status, found.is_minimum) == ("saddle", False)
     assert "the curvature is negative" in found.message
 
