@@ -171,7 +171,7 @@ def problems() -> str:
     parts = ["# Problems that come along\n", "Each runs as it stands and is there to be copied.\n"]
     for path in sorted((ROOT / "problems").glob("[a-z]*.py")):
         title, rest = _document(path)
-        rest = re.sub(r"\n(\w[\w ]*)\n-{3,}\n", r"\n\n**\1.** ", rest)
+        rest = re.sub(r"\n(\w[\w ]*)\n-{3,}\n", r"\n\n**\1.** ", f"\n{rest}")
         parts += [
             f"## {path.stem.replace('_', ' ')}\n",
             f"{title}\n\n{rest.strip()}\n",

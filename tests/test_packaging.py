@@ -85,6 +85,10 @@ def test_installs_into_an_empty_environment(distributions: tuple[Path, Path, Pat
     place = run([programs / "python", "-W", "error", "-c", code], tmp_path)
     assert (tmp_path / "empty") in Path(place.strip()).parents
     assert ao.__version__ in run([programs / "actionopt", "--version"], tmp_path)
+    # problem files and figures come along, by their names
+    run([programs / "actionopt", "check", "linear_regression"], tmp_path)
+    run([programs / "actionopt", "plot", "costates", "problems/xor.py", "--out", "costates.pdf"], tmp_path)
+    assert (tmp_path / "costates.pdf").stat().st_size > 3000
     shutil.copy(ROOT / "problems" / "xor.py", tmp_path)
     run([programs / "actionopt", "flow", "xor.py", "--horizon", "1", "--steps", "4", "--out", "flow.npz"], tmp_path)
     said = run([programs / "python", "-m", "actionopt", "check", "xor.py", "--json"], tmp_path)

@@ -104,7 +104,7 @@ def _sections(run: Run, drawn: dict[str, list[Picture]]) -> list[Section]:
 def _overview(run: Run) -> Section:
     what = run.context.what
     rows = [
-        (stage.title, record.state, record.summary.get("headline") or "-", _known(record), f"{record.seconds:.2g}")
+        (stage.title, record.state, record.summary.get("headline") or "-", _known(record), _seconds(record.seconds))
         for stage in STAGES
         if (record := run.records.get(stage.name)) is not None
     ]
@@ -126,6 +126,11 @@ def _what(what: Any) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _seconds(seconds: float) -> str:
+    """Write seconds with two digits."""
+    return f"{seconds:.0f}" if seconds >= 10.0 else f"{seconds:.1f}" if seconds >= 1.0 else f"{seconds:.2f}"
 
 
 def _known(record: Record) -> str:
