@@ -22,6 +22,8 @@ from actionopt.problem import Problem, check_problem
 from actionopt.shards.shards import Shards
 
 AT_ONCE = 4096  # samples whose energy is evaluated at once
+ROSE = 100.0  # times the energy of the start: a run that ends higher above it has diverged
+ROUNDING = 1e-9  # of the energy at weights of zero: what a fit may lose that was exact
 
 Validation = Problem | Shards | Callable[[np.ndarray], float] | None
 Callback = Callable[["Progress"], Any] | None
@@ -163,6 +165,9 @@ def descend(
     if where and not state.steps:
         start = retracted(state.last, where)
         state = replace(state, last=start, best=start)
+    if not state.steps:
+        with np.errstate(over="ignore", invalid="ignore"):  # the first batch names what is not finite
+            state = replace(state, start=mean_energy(problem, state.last))
     measure = _measured(problem, validation)
     from tqdm import tqdm  # loads on use
 
@@ -180,7 +185,7 @@ def _started(problem: Problem | Shards, w: Any, options: Options) -> Descent:
     none = np.zeros(0)
     return Descent(
         w, w, none, none, 0, none, none, 0, False, "running", "", options, None, problem.name, problem.samples,
-        Damping(),
+        Damping(), np.nan,
     )  # fmt: skip
 
 
@@ -264,6 +269,11 @@ def _run(
     except KeyboardInterrupt:
         return ended("interrupted", f"interrupted in epoch {state.epochs + 1}; weights are the best so far")
     said = f"; {state.skipped} batches were skipped, as something was not finite there" if state.skipped else ""
+    if state.epochs and state.energy[-1] > state.start:
+        rose = f"the energy rose from {state.start:.4g} to {state.energy[-1]:.4g}"
+        if _has_diverged(problem, state):
+            return ended("diverged", f"{rose} in {state.epochs} epochs; {_remedy(options)}{said}")
+        said = f"; {rose}{said}"
     return ended("finished", f"{state.epochs} epochs, {state.steps} steps{said}")
 
 
@@ -306,6 +316,14 @@ def _step(batch: Problem, state: Descent, index: int, where: Placed) -> tuple[Mo
     if not np.isfinite(found.weights).all():
         return Failure("not finite", "the step is not finite; take a smaller one")
     return found, damping.noted(found)
+
+
+def _has_diverged(problem: Problem | Shards, state: Descent) -> bool:
+    """Whether a run ended far above its start, and not by the rounding of a start that was an exact fit."""
+    rise = float(state.energy[-1]) - state.start
+    with np.errstate(all="ignore"):
+        exact = ROUNDING * abs(mean_energy(problem, np.zeros_like(state.last)))
+    return rise > ROSE * abs(state.start) and not rise <= exact
 
 
 def _is_finite(batch: Problem, w: np.ndarray) -> bool:

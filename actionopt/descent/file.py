@@ -22,6 +22,7 @@ FACTS = {
     "message": str,
     "name": str,
     "samples": int,
+    "start": float,
     "options": dict,
 }
 FILE = ResultFile("actionopt.descent", 3, "descent", "Descent.save", FACTS)

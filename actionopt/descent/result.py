@@ -42,7 +42,8 @@ class Descent:
     success : bool
     status : str
         "finished", "stopped" (by the callback), "interrupted" (Ctrl-C), "not finite", "failed" (the
-        metric could not be inverted) or "diverged".
+        metric could not be inverted) or "diverged" (the energy is not finite,
+        or ended a hundred times above the start).
     message : str
         What that means and what to do.
     options : Options
@@ -54,6 +55,8 @@ class Descent:
         The problem's.
     damping : Damping
         What the next factor of the mass depends on.
+    start : float
+        Energy at the start.
 
     Examples
     --------
@@ -78,6 +81,7 @@ class Descent:
     name: str
     samples: int
     damping: Damping
+    start: float
 
     @property
     def weights(self) -> np.ndarray:

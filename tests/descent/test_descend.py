@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import actionopt as ao
-from actionopt.descent.descend import Progress
+from actionopt.descent.descend import Progress, _has_diverged
 
 
 @pytest.fixture
@@ -192,6 +193,28 @@ def test_a_step_that_is_too_large_is_said() -> None:
     assert not found.success
     np.testing.assert_array_equal(found.weights, found.best)
     assert np.isfinite(problem.energy(found.weights))
+
+
+def test_a_run_that_ends_far_above_its_start_has_diverged(classes: ao.Problem, problem: ao.Problem) -> None:
+    light = ao.Problem(classes.modules, classes.inputs, classes.targets, classes.loss, mass=1e-9)
+    with pytest.raises(
+        ao.SolverError, match=r"the energy rose from .* in 4 epochs; give the problem a larger mass"
+    ) as caught:
+        ao.descend(light, batch=9, epochs=4, trust=np.inf)
+    found = caught.value.result
+    assert (found.status, found.success) == ("diverged", False)
+    assert found.start == pytest.approx(classes.energy(classes.initial_weights(0)), rel=1e-14)
+    assert found.energy[-1] > 100.0 * found.start
+
+    w = ao.descend(problem, batch=60, epochs=30).weights
+    higher = ao.descend(problem, w, batch=5, epochs=1, step=1.0, momentum=0.0, cooldown=0.0)
+    assert higher.energy[-1] > higher.start
+    assert higher.status == "finished"
+    assert "the energy rose from" in higher.message
+
+    # an exact fit may lose its last digits, of the energy at weights of zero
+    for end, expected in ((1e-24, False), (1e-12, False), (1e-6, True)):
+        assert _has_diverged(problem, replace(higher, start=1e-28, energy=np.array([end]))) == expected
 
 
 def test_units_do_not_matter(classes: ao.Problem) -> None:
