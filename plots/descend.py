@@ -87,7 +87,7 @@ def descent(
 
 def layerwise() -> Step:
     """Return the step of `ao.descend`, with what it remembers."""
-    memory = ao.Momentum(0.5)
+    memory = ao.Momentum(0.5, adapt=True)
     return lambda batch, w: ao.step(batch, w, "model", momentum=memory, tol=1e-2)
 
 
