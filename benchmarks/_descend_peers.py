@@ -96,6 +96,37 @@ def soap(rate: float) -> Step:
     return in_torch(lambda matrices, others: [SOAP([*matrices, *others], lr=rate, weight_decay=0.0)])
 
 
+def kfac(rate: float, damping: float = 0.1, momentum: float = 0.5) -> Step:
+    """K-FAC of curvlinops with exact output curvature, factors made anew for every batch; dense layers with tanh."""
+    import torch
+    from curvlinops import FisherType, KFACInverseLinearOperator, KFACLinearOperator
+
+    state: dict[str, Any] = {"v": 0.0}
+
+    def step(batch: ao.Problem, w: np.ndarray) -> np.ndarray:
+        if "network" not in state:
+            layers = [torch.nn.Linear(module.in_size, module.out_size).double() for module in batch.modules]
+            between = [part for layer in layers for part in (layer, torch.nn.Tanh())][:-1]
+            state["network"] = torch.nn.Sequential(*between)
+        network, parameters = state["network"], list(state["network"].parameters())
+        pieces = np.split(w, np.cumsum([p.numel() for p in parameters])[:-1])
+        for parameter, piece in zip(parameters, pieces, strict=True):
+            parameter.data.copy_(torch.from_numpy(piece.reshape(parameter.shape)))
+        inputs, targets = (torch.tensor(np.asarray(part)) for part in (batch.network.data[0], batch.targets))
+        loss = torch.nn.MSELoss() if targets.is_floating_point() else torch.nn.CrossEntropyLoss()
+        gradient = torch.autograd.grad(loss(network(inputs), targets), parameters)
+        metric = KFACLinearOperator(
+            network, loss, parameters, [(inputs, targets)], check_deterministic=False,
+            fisher_type=FisherType.TYPE2, separate_weight_and_bias=False,
+        )  # fmt: skip
+        solved = KFACInverseLinearOperator(metric, damping=damping, cache=True) @ list(gradient)
+        direction = torch.cat([part.flatten() for part in solved]).detach().numpy()
+        state["v"] = momentum * state["v"] + direction
+        return w - rate * state["v"]
+
+    return step
+
+
 def known() -> dict[str, tuple[Callable[[float], Step], tuple[float, ...]]]:
     """Return the peers that are installed, with six rates each."""
     found: dict[str, tuple[Callable[[float], Step], tuple[float, ...]]] = {
@@ -110,6 +141,12 @@ def known() -> dict[str, tuple[Callable[[float], Step], tuple[float, ...]]]:
         found["Muon"] = (muon, (0.002, 0.005, 0.01, 0.02, 0.05, 0.1))
     except (ImportError, AttributeError):
         return found
+    try:
+        import curvlinops  # noqa: F401
+
+        found["K-FAC"] = (kfac, (0.03, 0.05, 0.1, 0.2, 0.3, 0.5))
+    except ImportError:
+        pass
     try:
         import pytorch_optimizer  # noqa: F401
 

@@ -2,8 +2,8 @@
 
 Iterations and processor seconds until the energy of all samples (or the error on clean ones) is below a target, each
 contestant at its best of six settings on the first seed, then over three seeds. Evaluations of the target are not
-counted. Contestants: layerwise steps (ours), SGD, AdamW and SciPy's L-BFGS in NumPy; Muon and SOAP where PyTorch and
-pytorch_optimizer are installed. All use the same gradients, batches and starts.
+counted. Contestants: layerwise steps (ours), SGD, AdamW and SciPy's L-BFGS in NumPy; Muon, SOAP and K-FAC where
+PyTorch, pytorch_optimizer and curvlinops are installed. All use the same gradients, batches and starts.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ def main() -> None:
     parser.add_argument("--json", help="write the figures to this file")
     options = parser.parse_args()
     columns = ("task", "contestant", "setting", "iterations", "ends_at", "spread", "seconds")
-    report = Report("mini-batches to a target", columns, ("torch", "pytorch_optimizer"))
+    report = Report("mini-batches to a target", columns, ("torch", "pytorch_optimizer", "curvlinops"))
     for name in options.task or TASKS:
         if options.robustness:
             robustness(TASKS[name], report)
