@@ -201,7 +201,8 @@ class Trajectory(TrajectoryData, Exported):
         return cls(**read_trajectory(path))
 
     def _columns(self) -> Columns:
-        nodes = {"time": self.times} | {f"w_{k}": column for k, column in enumerate(self.weights.T, start=1)}
+        names = self.stats.get("labels") or [f"w_{k}" for k in range(1, self.size + 1)]
+        nodes = {"time": self.times} | dict(zip(names, self.weights.T, strict=True))
         more = {"energy": self.energy, "distance": self.distance}
         return nodes | {name: column for name, column in more.items() if column is not None}
 

@@ -21,6 +21,7 @@ from actionopt.action.explicit import INTERRUPTED, SOLVE_IVP
 from actionopt.action.march import DENSE_LIMIT
 from actionopt.action.outcome import judged_flow
 from actionopt.action.scheme import Scheme, make_scheme
+from actionopt.action.system import names_of
 from actionopt.action.trajectory import Trajectory
 from actionopt.metric.batched import room
 from actionopt.metric.kinds import kind_of
@@ -115,7 +116,7 @@ def _evaluated(
     points = courses.points[group, : scheme.nodes[-1] + 1]
     weights = points[:, scheme.nodes]
     energy = _energies(density, weights) if courses.energy is None else courses.energy[group, : reached + 1]
-    stats = [{**courses.stats[s], "method": method} for s in group]
+    stats = [{**courses.stats[s], "method": method, **names_of(density.problem)} for s in group]
     name, failures = density.problem.name, [courses.failures[s] for s in group]
     if not reached:
         runs = [
