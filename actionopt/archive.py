@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from actionopt.errors import InputError
-from actionopt.files import replacing
+from actionopt.files import is_file, replacing
 from actionopt.memory import check_memory, said_size
 
 METADATA = "metadata"
@@ -71,7 +71,7 @@ class ResultFile:
             unpack to more than it can honestly hold.
         """
         path = Path(path)
-        if not path.is_file():
+        if not is_file(path):
             raise InputError(f"no {self.what} file {path}")
         arrays = load_arrays(path)
         metadata = self._metadata(path, arrays.pop(METADATA, None))

@@ -64,6 +64,11 @@ def check_labels(labels: object, size: int) -> tuple[str, ...] | None:
     return names
 
 
+def is_name(value: object, known: Iterable[str]) -> bool:
+    """Whether a value is one of the known names: anything may be asked, arrays and lists as well."""
+    return isinstance(value, str) and value in known
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     """Build the error for a name that is not among the known ones, with the nearest one suggested."""
     names = sorted(map(str, known))

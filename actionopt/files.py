@@ -110,6 +110,14 @@ def _sweep(path: Path) -> None:
                 left.unlink()
 
 
+def is_file(path: Path) -> bool:
+    """Whether a path names a file; no path can have a name that is too long or holds a zero byte."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a zero byte
+        return False
+
+
 def sweep(folder: Path) -> None:
     """Remove all that killed processes left of writes in a folder where no other is at work."""
     for left in folder.glob(".*.writing-*"):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.errors import InputError, unknown_name
+from actionopt.files import is_file
 from actionopt.origin import remember
 
 _PREFIX = "actionopt_problem_"
@@ -85,11 +86,11 @@ def locate(path: str | Path) -> Path:
     A file that is there comes first; where neither is, the path is returned as it is.
     """
     path = Path(path)
-    if _is_file(path) or path.parent.as_posix() not in (".", "problems"):
+    if is_file(path) or path.parent.as_posix() not in (".", "problems"):
         return path
     for folder in SHIPPED:
         shipped = folder / f"{path.name.removesuffix('.py')}.py"
-        if _is_file(shipped):
+        if is_file(shipped):
             return shipped
     return path
 
@@ -107,7 +108,7 @@ def load_file(path: str | Path) -> ModuleType:
         If it is missing, is no Python file or raises.
     """
     path = Path(path)
-    if not _is_file(path):
+    if not is_file(path):
         raise InputError(f"no problem file {path}: expected a Python file with a function build(**options)")
     name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
@@ -142,17 +143,10 @@ class _ProblemFiles(importlib.abc.MetaPathFinder):
             file = os.fsdecode(bytes.fromhex(name.rpartition("_")[2]))
         except ValueError:
             return None
-        return importlib.util.spec_from_file_location(name, file) if _is_file(Path(file)) else None
+        return importlib.util.spec_from_file_location(name, file) if is_file(Path(file)) else None
 
 
 sys.meta_path.append(_ProblemFiles())
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or holds a zero byte
-        return False
 
 
 def named_points(path: str | Path) -> dict[str, Any]:

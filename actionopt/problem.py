@@ -14,7 +14,7 @@ from actionopt import wiring
 from actionopt.arrays import real_array
 from actionopt.backprop import gradient_of
 from actionopt.dry_run import dry_run
-from actionopt.errors import InputError, check_name, unknown_name
+from actionopt.errors import InputError, check_name, is_name, unknown_name
 from actionopt.interop import onnx_parts, read_sklearn
 from actionopt.losses import Loss
 from actionopt.modules.base import Module, positive
@@ -115,7 +115,7 @@ class Problem(Rebuilt):
         sample_weight: Any = None,
         name: str | None = None,
     ) -> None:
-        if not callable(output_metric) and output_metric not in (None, *OUTPUT_METRICS):
+        if output_metric is not None and not callable(output_metric) and not is_name(output_metric, OUTPUT_METRICS):
             raise unknown_name("output_metric", output_metric, OUTPUT_METRICS)
         check_name("Problem", name)
         self.name = name or "problem"

@@ -23,7 +23,7 @@ from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import Scheme, make_grid, make_scheme
 from actionopt.action.system import names_of
 from actionopt.action.trajectory import Trajectory
-from actionopt.errors import InputError, SolverError, unknown_name
+from actionopt.errors import InputError, SolverError, is_name, unknown_name
 from actionopt.interrupts import uninterrupted
 from actionopt.metric.kinds import kind_of
 from actionopt.metric.tangent import Manifold, Placed, placed
@@ -213,7 +213,7 @@ def _on_manifolds(
 
 def _check(method: str, metric: str, tol: Any) -> None:
     kind_of(metric)
-    if method not in METHODS:
+    if not is_name(method, METHODS):
         raise unknown_name("method", method, METHODS)
     if isinstance(tol, bool) or not isinstance(tol, Real) or not 0.0 < float(tol) < np.inf:
         raise InputError(f"tol must be a positive, finite number, got {tol!r}")

@@ -171,6 +171,8 @@ def minimize_action(
         )
         return _given(found, throw, found.success)
     began = time.perf_counter()
+    if not isinstance(what, (Problem, Lagrangian)):
+        raise InputError(f"expected a Problem or a Lagrangian, got {type(what).__name__}")
     limits = Limits(tol, max_iterations)
     grid = make_grid(horizon, steps, times)
     check_memory(

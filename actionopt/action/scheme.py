@@ -17,7 +17,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from actionopt.arrays import real_array
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import InputError, is_name, unknown_name
 from actionopt.memory import check_memory
 
 
@@ -117,7 +117,7 @@ def make_scheme(name: str, times: np.ndarray) -> Scheme:
     InputError
         If there is none of that name.
     """
-    if name not in SCHEMES:
+    if not is_name(name, SCHEMES):
         raise unknown_name("scheme", name, SCHEMES)
     return SCHEMES[name](times)
 

@@ -11,7 +11,7 @@ from actionopt.action.discrete import DiscreteAction
 from actionopt.action.newton.solve import NewtonSolver, takes_free_start
 from actionopt.action.solution import ActionSolution
 from actionopt.action.task import ActionTask, Limits
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import InputError, is_name, unknown_name
 from actionopt.nlp import check_solver, installed_solvers
 
 FORMULATIONS = ("condensed", "lifted")
@@ -37,7 +37,7 @@ def make_solver(task: ActionTask, name: str, formulation: str, options: Mapping[
     InputError
         If there is no such solver or formulation, or the solver cannot solve the task or take the options.
     """
-    if formulation not in FORMULATIONS:
+    if not is_name(formulation, FORMULATIONS):
         raise unknown_name("formulation", formulation, FORMULATIONS)
     if name == "auto":
         name = "ipopt" if formulation == "lifted" or _not_for_newton(task) else "newton"
@@ -47,7 +47,7 @@ def make_solver(task: ActionTask, name: str, formulation: str, options: Mapping[
         raise InputError(f'solver "newton" takes no {reason}: use "ipopt" or "fatrop"')
     if formulation == "lifted":
         raise InputError('solver "newton" is condensed: the lifted formulation needs "ipopt" or "fatrop"')
-    if options:
+    if options is not None and not (isinstance(options, Mapping) and not options):
         raise InputError(f'options are those of a CasADi solver, and solver "newton" has none; got {options!r}')
     return NewtonSolver()
 

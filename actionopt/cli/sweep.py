@@ -20,7 +20,7 @@ from actionopt.action.scheme import make_grid
 from actionopt.cli.common import emit
 from actionopt.cli.reporting import Reporting
 from actionopt.constrained import check_adjoints, train
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import InputError, is_name, unknown_name
 from actionopt.problem import Problem
 from actionopt.sweeps.sweep import sweep
 
@@ -85,7 +85,7 @@ def command(
 
     Exit status 1: a run raised an error; the table names it.
     """
-    if action not in ACTIONS:
+    if not is_name(action, ACTIONS):
         raise unknown_name("action", action, ACTIONS)
     if workers < 1:
         raise InputError(f"--workers must be at least 1, got {workers}")

@@ -15,7 +15,7 @@ Either ends in Newton's method, which looks for negative curvature before it cal
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ def check_newton(task: TrainTask) -> None:
             f"solver 'newton' lifts chains only, every module on weights of its own: {reason}; formulation='condensed' "
             "takes all"
         )
-    if task.options:
+    if task.options is not None and not (isinstance(task.options, Mapping) and not task.options):
         raise InputError(f"options are those of CasADi's solvers, solver 'newton' takes none; got {task.options!r}")
 
 

@@ -23,7 +23,7 @@ from actionopt.constrained.quadratic import solve_linearized
 from actionopt.constrained.solution import Solution
 from actionopt.constrained.solvers import Casadi
 from actionopt.constrained.task import TrainTask, check_start, make_task
-from actionopt.errors import InputError, SolverError, unknown_name
+from actionopt.errors import InputError, SolverError, is_name, unknown_name
 from actionopt.metric.batched import METRICS
 from actionopt.metric.layer_metric import LayerMetric
 from actionopt.nlp import check_solver
@@ -91,7 +91,7 @@ def proximal_step(
     True
     """
     w = check_start(problem, w)
-    if metric not in METRICS:
+    if not is_name(metric, METRICS):
         raise unknown_name("metric", metric, METRICS)
     if isinstance(step_size, bool) or not (isinstance(step_size, Real) and 0 < step_size < np.inf):
         raise InputError(f"step_size must be a positive number, got {step_size!r}")

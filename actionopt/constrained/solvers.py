@@ -23,7 +23,7 @@ from actionopt.constrained.solution import Solution
 from actionopt.constrained.task import TrainTask, resolve_formulation
 from actionopt.constrained.training import solve_casadi
 from actionopt.constrained.watching import Iterates, watching
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import InputError, is_name, unknown_name
 from actionopt.nlp.deadline import STOPPABLE
 from actionopt.nlp.plugins import installed_solvers, is_nlp_solver
 
@@ -125,7 +125,7 @@ def make_solver(name: str) -> TrainSolver:
     InputError
         If there is none.
     """
-    if name in OWN:
+    if is_name(name, OWN):
         return OWN[name]
     if not is_nlp_solver(name):
         raise unknown_name("solver", name, (*OWN, *installed_solvers()))

@@ -17,7 +17,7 @@ from actionopt.constrained.scale import Terms, terms_at
 from actionopt.constrained.stage_point import ChainPoint
 from actionopt.constrained.stage_terms import stage_slopes, stage_terms
 from actionopt.constrained.stages import Chain, why_no_chain
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import InputError, is_name, unknown_name
 from actionopt.nlp.plugins import check_limits
 from actionopt.problem import Problem
 from actionopt.symbolic import SCALAR_LIMIT
@@ -123,7 +123,7 @@ def make_task(
         If something does not fit.
     """
     check_limits(tol, max_iterations, time_limit)
-    if formulation not in FORMULATIONS:
+    if not is_name(formulation, FORMULATIONS):
         raise unknown_name("formulation", formulation, FORMULATIONS)
     w = check_start(problem, start)
     own = getattr(problem, "bounds", None)

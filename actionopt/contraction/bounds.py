@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from actionopt.arrays import real_array
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import InputError, is_name, unknown_name
 
 QUANTITIES = ("loss", "weights")
 
@@ -69,10 +69,14 @@ def stability_bound(
     >>> bool(many < few)
     True
     """
-    if quantity not in QUANTITIES:
+    if not is_name(quantity, QUANTITIES):
         raise unknown_name("quantity", quantity, QUANTITIES)
     kappa, rate = _positive("kappa", kappa), _positive("rate", rate, ": the bound needs a flow that contracts")
     mass, samples = _positive("mass", mass), _positive("samples", samples)
+    try:
+        np.broadcast_shapes(*(np.shape(value) for value in (kappa, rate, mass, samples)))
+    except ValueError as error:
+        raise InputError(f"kappa, rate, mass and samples must be numbers or arrays of one shape: {error}") from None
     reached = 1.0 if horizon is None else -np.expm1(-rate * _positive("horizon", horizon))
     return _plain(reached * 2.0 * kappa ** (2 if quantity == "loss" else 1) / (samples * rate * mass))
 

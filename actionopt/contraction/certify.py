@@ -14,7 +14,7 @@ from actionopt.action.trajectory import Trajectory
 from actionopt.contraction.certificate_file import read_certificate, write_certificate
 from actionopt.contraction.compose import ComposedRate, network_rate, rate_in_scaling
 from actionopt.contraction.displacement import Displacement, displacement
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import InputError, is_name, unknown_name
 from actionopt.export import Columns, Exported, Variables, is_csv, write_csv
 from actionopt.problem import Problem, takes_problem
 from actionopt.tables import html_table, text_table
@@ -227,7 +227,7 @@ def certify(
     """
     if metric == "joint":
         raise InputError("in the joint metric modules have no lengths of their own: certify 'layerwise' or 'euclidean'")
-    if metric not in METRICS:
+    if not is_name(metric, METRICS):
         raise unknown_name("metric", metric, METRICS)
     moving = isinstance(trajectory, Trajectory)
     nodes = np.atleast_2d(problem.check_weights(trajectory.weights if moving else trajectory))

@@ -199,7 +199,7 @@ def _pair(r1: float, r2: float, product: float) -> float:
 def _finite(what: str, value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{what} must be a number, got {value!r}") from None
     if not np.isfinite(number):
         raise InputError(f"{what} must be finite, got {number}")

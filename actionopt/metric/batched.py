@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.arrays import real_array
 from actionopt.backprop import forward_pass
-from actionopt.errors import SolverError
+from actionopt.errors import InputError, SolverError
 from actionopt.metric.block import Block
 from actionopt.metric.kinds import METRICS, Kind, kind_of
 from actionopt.metric.solver import BlockSolver
@@ -64,7 +65,9 @@ class BatchedMetric:
         check_problem("BatchedMetric", problem)
         kind = kind_of(metric)
         self.name, self.metric = problem.name, metric
-        self.w = np.asarray(w, dtype=float)
+        self.w = real_array("w", w)
+        if self.w.shape[-1:] != (problem.size,):
+            raise InputError(f"w must have shape (..., {problem.size}), one point a node, got {self.w.shape}")
         self.mass = problem.mass
         nodes = self.w.reshape(-1, problem.size)
         self.blocks: list[_Stack | _Singly] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actionopt.backprop import ForwardPass
-from actionopt.errors import unknown_name
+from actionopt.errors import is_name, unknown_name
 from actionopt.metric.block import Block, metric_blocks
 from actionopt.problem import Problem
 
@@ -65,6 +65,6 @@ def kind_of(metric: str) -> Kind:
     InputError
         If there is none.
     """
-    if metric not in KINDS:
+    if not is_name(metric, KINDS):
         raise unknown_name("metric", metric, METRICS)
     return KINDS[metric]

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from actionopt.arrays import real_array
 from actionopt.backprop import ForwardPass, adjoints_of, forward_pass
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import InputError, is_name, unknown_name
 from actionopt.memory import check_memory
 from actionopt.metric.block import Block, metric_blocks
 from actionopt.metric.output_factor import output_factor
@@ -299,7 +299,7 @@ def _held(problem: Problem, after: LayerMetric) -> dict[str, Held]:
 
 def check_options(solve: Any, tol: Any) -> None:
     """Raise InputError where there is no such solver, or the tolerance is out of range."""
-    if solve not in SOLVERS:
+    if not is_name(solve, SOLVERS):
         raise unknown_name("solve", solve, SOLVERS)
     if not isinstance(tol, numbers.Real) or not 0.0 < float(tol) < 1.0:
         raise InputError(f"tol must be a number between 0 and 1, got {tol!r}")

@@ -187,5 +187,8 @@ def check_step(step_size: Any, momentum: Any, trust: Any) -> None:
 
 
 def real(value: Any) -> float:
-    """Return a real number as a float, NaN for everything else."""
-    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else np.nan
+    """Return a real number as a float, NaN for everything else and for what no float holds."""
+    try:
+        return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else np.nan
+    except OverflowError:
+        return np.nan

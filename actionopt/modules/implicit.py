@@ -8,7 +8,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import InputError, is_name, unknown_name
 from actionopt.modules.base import Module
 from actionopt.modules.composite import Composite, check_modules
 from actionopt.ops import CASADI, INTERVAL, NUMPY, DualOps, Interval, LinearOps, Ops
@@ -80,7 +80,7 @@ class Implicit(Composite):
             )
         if isinstance(tol, bool) or not isinstance(tol, numbers.Real) or not 0.0 < tol < 1.0:
             raise InputError(f"Implicit: tol must be a number between 0 and 1, got {tol!r}")
-        if method not in METHODS:
+        if not is_name(method, METHODS):
             raise unknown_name("method", method, METHODS)
         self.tol, self.method = float(tol), method
         super().__init__((module,), module.in_size - module.out_size, module.out_size, mass, name)

@@ -18,7 +18,7 @@ from actionopt.action.density.local_model import LocalModel
 from actionopt.action.lagrangian import Drift
 from actionopt.action.noise import Constant
 from actionopt.action.program.numpy_stages import stage_hessians
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import InputError, is_name, unknown_name
 from actionopt.metric.batched import METRICS, BatchedMetric
 from actionopt.ops import NUMPY, duals_over
 from actionopt.problem import Problem
@@ -118,7 +118,7 @@ class ProblemFlow:
     """The gradient flow `w' = -G^{-1} g` of a Problem, with the noise `G^{-1}`."""
 
     def __init__(self, problem: Problem, metric: str) -> None:
-        if metric not in METRICS:
+        if not is_name(metric, METRICS):
             raise unknown_name("metric", metric, METRICS)
         self.problem, self.metric = problem, metric
         self.name, self.size = problem.name, problem.size

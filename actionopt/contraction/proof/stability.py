@@ -36,7 +36,7 @@ from actionopt.contraction.proof.outputs import norms_up
 from actionopt.contraction.proof.prover import Prover
 from actionopt.contraction.proof.result import Proof
 from actionopt.contraction.smooth import check_smooth
-from actionopt.errors import InputError, unknown_name
+from actionopt.errors import InputError, is_name, unknown_name
 from actionopt.metric.batched import METRICS
 from actionopt.ops.rounded import point
 from actionopt.problem import Problem, takes_problem
@@ -150,9 +150,9 @@ def prove_stability(
     >>> bool(proof.proved)
     True
     """
-    if quantity not in QUANTITIES:
+    if not is_name(quantity, QUANTITIES):
         raise unknown_name("quantity", quantity, QUANTITIES)
-    if metric not in METRICS:
+    if not is_name(metric, METRICS):
         raise unknown_name("metric", metric, METRICS)
     centre = problem.check_weights(centre, "centre")
     if centre.ndim != 1:
