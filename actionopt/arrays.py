@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,14 @@ def real_array(what: str, values: Any, expected: str = "numbers") -> np.ndarray:
         came = repr(values) if isinstance(values, (str, bytes)) else f"{_kind(array)} ({array.dtype})"
         raise InputError(f"{what} must be {expected}, got {came}")
     return _from_objects(what, array, expected)
+
+
+def real_number(value: Any) -> float:
+    """Return a real number as a float; NaN for everything else, and for whole numbers that no float holds."""
+    try:
+        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else np.nan
+    except OverflowError:
+        return np.nan
 
 
 def _from_objects(what: str, array: np.ndarray, expected: str) -> np.ndarray:

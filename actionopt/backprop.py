@@ -107,7 +107,7 @@ def adjoints(problem: Trained, w: Any) -> Adjoints:
     >>> bool(np.allclose(found.gradient, problem.gradient(w)))
     True
     """
-    if not hasattr(problem, "network"):
+    if isinstance(problem, type) or not callable(getattr(problem, "check_weights", None)):
         raise InputError(f"adjoints takes a Problem, got {type(problem).__name__}")
     w = problem.check_weights(w)
     if problem.stacked is problem.network:

@@ -215,9 +215,8 @@ def parts_of(module: Module) -> list[Module]:
 
 def costs_of(modules: Any, inputs: Any, targets: Any, loss: Any) -> list[Cost]:
     """Return the costs where costs were given, nothing where modules were."""
-    given = (
-        [modules] if isinstance(modules, (Cost, Module, Node)) or not isinstance(modules, Iterable) else list(modules)
-    )
+    alone = isinstance(modules, (Cost, Module, Node)) or not isinstance(modules, Iterable)
+    given = [modules] if alone or getattr(modules, "ndim", 1) == 0 else list(modules)
     if node := next((one for one in given if isinstance(one, Node)), None):
         raise InputError(
             f"Problem takes costs on nodes, ao.Cost({node.name}, loss, targets), got the node {node!r} itself"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from actionopt.action.progress import progress_bar
 from actionopt.action.scheme import Scheme, make_grid, make_scheme
 from actionopt.action.system import names_of
 from actionopt.action.trajectory import Trajectory
+from actionopt.arrays import real_number
 from actionopt.errors import InputError, SolverError, is_name, unknown_name
 from actionopt.interrupts import uninterrupted
 from actionopt.metric.kinds import kind_of
@@ -215,7 +215,7 @@ def _check(method: str, metric: str, tol: Any) -> None:
     kind_of(metric)
     if not is_name(method, METHODS):
         raise unknown_name("method", method, METHODS)
-    if isinstance(tol, bool) or not isinstance(tol, Real) or not 0.0 < float(tol) < np.inf:
+    if not 0.0 < real_number(tol) < np.inf:
         raise InputError(f"tol must be a positive, finite number, got {tol!r}")
 
 

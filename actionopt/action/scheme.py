@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from actionopt.arrays import real_array
+from actionopt.arrays import real_array, real_number
 from actionopt.errors import InputError, is_name, unknown_name
 from actionopt.memory import check_memory
 
@@ -140,7 +139,7 @@ def make_grid(horizon: Any, steps: Any, times: Any = None) -> np.ndarray:
             "horizon or times must be given: a path whose horizon is free is what least_action_path finds; of a "
             "Lagrangian a horizon is free between bounds, horizon=(shortest, longest)"
         )
-    if isinstance(horizon, bool) or not isinstance(horizon, Real) or not 0.0 < float(horizon) < np.inf:
+    if not 0.0 < real_number(horizon) < np.inf:
         raise InputError(f"horizon must be a positive, finite number, got {horizon!r}")
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
         raise InputError(f"steps must be a whole number >= 1, got {steps!r}")

@@ -52,7 +52,7 @@ def check_modules(owner: str, modules: Any) -> tuple[Module, ...]:
     """
     if not isinstance(modules, Iterable):
         raise InputError(f"{owner} takes modules, got {modules!r} of type {type(modules).__name__}")
-    modules = tuple(modules)
+    modules = (modules,) if getattr(modules, "ndim", 1) == 0 else tuple(modules)
     if not modules:
         raise InputError(f"{owner} needs at least one module, got none")
     for module in modules:

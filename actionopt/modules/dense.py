@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from actionopt.errors import InputError
 from actionopt.modules.activation import Elementwise
 from actionopt.modules.activation import activation as lookup
 from actionopt.modules.base import Module
@@ -52,6 +53,8 @@ class Dense(Module):
         mass: Any = None,
         name: str | None = None,
     ) -> None:
+        if in_size is None or out_size is None:
+            raise InputError(f"Dense: in_size and out_size must be whole numbers >= 0, got {in_size} and {out_size}")
         super().__init__(in_size, out_size, mass=mass, name=name)
         self.weight_size = self.out_size * (self.in_size + bool(bias))
         self.activation = activation
