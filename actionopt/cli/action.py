@@ -67,7 +67,7 @@ def command(
         last,
         horizons=_horizons(horizon),
         guess=_guess(guess, first, waypoints, last, options["steps"]),
-        progress=sys.stderr.isatty() if progress is None else progress,
+        progress=(sys.stderr is not None and sys.stderr.isatty()) if progress is None else progress,
         throw=False,
         **options,
     )

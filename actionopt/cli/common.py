@@ -161,7 +161,7 @@ def emit(as_json: bool, record: dict[str, Any], table: str) -> None:
 def _clear_stdout() -> Iterator[None]:
     """Send what is printed to standard error, what compiled solvers print included, and keep stdout for `emit`."""
     stdout = sys.stdout
-    if stdout is None:
+    if stdout is None or sys.stderr is None:
         yield
         return
     stdout.flush()

@@ -48,7 +48,7 @@ def command(
     """
     problem = load_modular(path, settings)
     w0 = starting_point(path, problem, start, seed)
-    show = sys.stderr.isatty() if progress is None else progress
+    show = (sys.stderr is not None and sys.stderr.isatty()) if progress is None else progress
     decay = check_decay(problem, w0, horizon=horizon, steps=steps, metric=metric, progress=show)
     trajectory = flow(problem, w0, horizon=horizon, steps=steps, metric=metric, progress=show)
     certificate = None if metric == "joint" else certify(problem, trajectory, metric=metric)

@@ -56,7 +56,7 @@ def command(
         steps=steps,
         method=method,
         metric=metric,
-        progress=sys.stderr.isatty() if progress is None else progress,
+        progress=(sys.stderr is not None and sys.stderr.isatty()) if progress is None else progress,
         throw=False,
     )
     trajectory = judged_or_interrupted(followed)

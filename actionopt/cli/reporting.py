@@ -95,7 +95,8 @@ def _discard_output() -> None:
 
 
 def _complain(message: str, status: int) -> int:
-    click.echo("actionopt: " + printable(" ".join(message.split())), err=True)
+    with contextlib.suppress(OSError):  # a standard error that takes nothing: the status tells
+        click.echo("actionopt: " + printable(" ".join(message.split())), err=True)
     return status
 
 

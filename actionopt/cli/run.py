@@ -71,7 +71,7 @@ def command(
         write_results(workspace, run, shown_command)
 
     try:
-        shown = (sys.stderr.isatty() or not as_json) if progress is None else progress
+        shown = (sys.stderr is not None and (sys.stderr.isatty() or not as_json)) if progress is None else progress
         run = run_stages(path, settings, out, chosen, finish=finish, progress=shown)
     except KeyboardInterrupt:
         click.echo(f"actionopt: interrupted; finished stages are kept in {out}: give the same command again", err=True)

@@ -91,7 +91,7 @@ def command(
         raise InputError(f"--workers must be at least 1, got {workers}")
     make_grid(horizon, steps)  # wrong in any case, also where no flow is asked for
     run = partial(do_flow, horizon=horizon, steps=steps) if action == "flow" else ACTIONS[action]
-    shown = sys.stderr.isatty() if progress is None else progress
+    shown = (sys.stderr is not None and sys.stderr.isatty()) if progress is None else progress
     with _pool(workers) as executor:
         axes, chosen = parse_axes(settings), parse_seeds(seeds)
         table = sweep(path, axes, seeds=chosen, run=run, executor=executor, out=out, progress=shown)

@@ -55,6 +55,17 @@ def test_without_standard_output(tmp_path: Path, as_json: bool) -> None:
     assert ao.Trajectory.load(out).success
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_without_standard_error(as_json: bool) -> None:
+    words = [sys.executable, "-m", "actionopt", *FLOW, *(["--json"] if as_json else [])]
+    closed = ["bash", "-c", 'exec "$@" 2>&-', "bash"]
+    done = subprocess.run([*closed, *words], stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0
+    assert "balance_defect" in done.stdout.replace(" ", "_")
+    wrong = [*closed, *words[:4], "nowhere.py", "--horizon", "1"]
+    assert subprocess.run(wrong, stdout=subprocess.PIPE, check=False).returncode == 2
+
+
 def test_terminated_is_interrupted(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "actionopt", "flow", FLOW[1], "--horizon", "100", "--steps", "200000"]
     out = tmp_path / "kept.npz"
