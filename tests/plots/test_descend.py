@@ -18,7 +18,7 @@ def test_curves_are_those_of_the_steps(rng: np.random.Generator) -> None:
     problem = ao.Problem([ao.Dense(2, 4, "tanh"), ao.Dense(4, 1)], x, x[:, :1], ao.SquaredError(), mass=0.1)
     found = descend.curves(problem, "layerwise", descend.layerwise, 5, 3, 2)
     assert found.steps.tolist() == [0, 1, 2, 3, 4, 5, 6]
-    w, memory, generator = problem.initial_weights(1), ao.Momentum(0.5), np.random.default_rng(1)
+    w, memory, generator = problem.initial_weights(1), ao.Momentum(0.5, adapt=True), np.random.default_rng(1)
     for epoch in range(3):
         for index, part in enumerate(np.array_split(generator.permutation(10), 2)):
             cooled = min(1.0, (6 - 2 * epoch - index) / 2.4)
