@@ -21,7 +21,7 @@ def test_curves_are_those_of_the_steps(rng: np.random.Generator) -> None:
     w, memory, generator = problem.initial_weights(1), ao.Momentum(0.5, adapt=True), np.random.default_rng(1)
     for epoch in range(3):
         for index, part in enumerate(np.array_split(generator.permutation(10), 2)):
-            cooled = min(1.0, (6 - 2 * epoch - index) / 2.4)
+            cooled = min(1.0, (6 - 2 * epoch - index) / (0.4 * 6))
             w = w + cooled * (ao.step(problem.take(part), w, "model", momentum=memory, tol=1e-2) - w)
             assert found.energies[1, 2 * epoch + index + 1] == problem.energy(w)
     assert (np.diff(found.seconds, axis=1) > 0.0).all()
