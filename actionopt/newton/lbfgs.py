@@ -10,10 +10,11 @@ from scipy.linalg.lapack import dtrtrs
 
 from actionopt.newton.line_search import wolfe_step
 from actionopt.newton.point import Minimum, Objective, Point, Precondition, Watch, largest
+from actionopt.newton.search import Search
 
 
 @dataclass
-class Lbfgs:
+class Lbfgs(Search):
     """Minimise a function by limited-memory BFGS (Nocedal and Wright, Numerical Optimization, 2nd ed., 7.2).
 
     Attributes
@@ -41,24 +42,13 @@ class Lbfgs:
     watch: Watch | None = None
     enough: Callable[[int, Point], bool] | None = None
 
-    def minimize(self, start: Point) -> Minimum:
-        """Minimise from a point whose value is finite; Ctrl-C ends the run at the best point."""
-        result = Minimum(start, "iteration limit")
-        try:
-            self._run(result)
-        except KeyboardInterrupt:
-            result.status = "interrupted"
-        return result
-
     def _run(self, result: Minimum) -> None:
         memory = _Memory(self.memory, result.point.x.size)
         inverse: Precondition = np.copy
         rebuilt = -self.refresh
         while True:
             point = result.point
-            stop = self.watch(result.iterations, point) if self.watch else None
-            if stop is not None:
-                result.status = stop
+            if self._ended(result, -np.inf):
                 return
             if largest(point.gradient) <= self.tol:
                 result.status = "converged"

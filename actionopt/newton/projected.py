@@ -16,13 +16,13 @@ import numpy as np
 
 from actionopt.newton.krylov import krylov_path
 from actionopt.newton.lanczos import lowest_eigenvalue
-from actionopt.newton.point import Minimum, Objective, Point, Watch, largest, size_of
+from actionopt.newton.point import Minimum, Objective, Point, Watch, largest
+from actionopt.newton.search import Search, floor_of
 
 SUFFICIENT = 0.01  # of the first-order decrease that a projected step must bring
 ACCEPTED, GOOD, BAD = 1e-4, 0.75, 0.25  # ratios of actual to promised decrease
 FACES = 4  # faces that one step looks at
 PROBE = 12  # Hessian products of the look for negative curvature
-UNBOUNDED = 1e15  # the value fell by this times its size at the start
 _ROUNDING = 10 * np.finfo(float).eps
 
 
@@ -33,7 +33,7 @@ def projected(gradient: np.ndarray, x: np.ndarray, low: np.ndarray, high: np.nda
 
 
 @dataclass
-class ProjectedNewton:
+class ProjectedNewton(Search):
     """Minimise a function within `low <= x <= high`, arrays `(n,)`.
 
     Attributes
@@ -54,26 +54,12 @@ class ProjectedNewton:
     max_iterations: int = 1000
     watch: Watch | None = None
 
-    def minimize(self, start: Point) -> Minimum:
-        """Minimise from a point within the bounds whose value is finite; Ctrl-C ends the run at the best point."""
-        result = Minimum(start, "iteration limit")
-        try:
-            self._run(result)
-        except KeyboardInterrupt:
-            result.status = "interrupted"
-        return result
-
     def _run(self, result: Minimum) -> None:
-        floor = -UNBOUNDED * size_of(result.point)
+        floor = floor_of(result.point)
         radius, scale = np.inf, 0.0
         while True:
             point = result.point
-            stop = self.watch(result.iterations, point) if self.watch else None
-            if stop is not None:
-                result.status = stop
-                return
-            if point.value < floor:
-                result.status = "unbounded"
+            if self._ended(result, floor):
                 return
             norm = largest(projected(point.gradient, point.x, self.low, self.high))
             if norm <= self.tol:

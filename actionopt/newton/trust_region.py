@@ -8,15 +8,15 @@ import numpy as np
 
 from actionopt.newton.krylov import KrylovPath, KrylovStep, krylov_path
 from actionopt.newton.lanczos import lowest_eigenvalue
-from actionopt.newton.point import Minimum, Objective, Point, Precondition, Watch, largest, size_of
+from actionopt.newton.point import Minimum, Objective, Point, Precondition, Watch, largest
+from actionopt.newton.search import Search, floor_of
 
 _ROUNDING = 10 * np.finfo(float).eps
 PROBE = 12  # Hessian products of the look for negative curvature at a stationary point
-UNBOUNDED = 1e15  # the value fell by this times its size at the start
 
 
 @dataclass
-class TrustRegion:
+class TrustRegion(Search):
     """Minimise a function by trust-region Newton-CG (Steihaug 1983).
 
     Attributes
@@ -45,27 +45,13 @@ class TrustRegion:
     precondition: Precondition | None = None
     watch: Watch | None = None
 
-    def minimize(self, start: Point) -> Minimum:
-        """Minimise from a point whose value is finite; Ctrl-C ends the run at the best point."""
-        result = Minimum(start, "iteration limit")
-        try:
-            self._run(result)
-        except KeyboardInterrupt:
-            result.status = "interrupted"
-        return result
-
     def _run(self, result: Minimum) -> None:
         norm0 = 0.0
-        floor = -UNBOUNDED * size_of(result.point)
+        floor = floor_of(result.point)
         radius = None
         while True:
             point = result.point
-            stop = self.watch(result.iterations, point) if self.watch else None
-            if stop is not None:
-                result.status = stop
-                return
-            if point.value < floor:
-                result.status = "unbounded"
+            if self._ended(result, floor):
                 return
             norm = largest(point.gradient)
             if norm <= self.tol:
